@@ -1,0 +1,158 @@
+"""The voice's denoiser: AudioLDM's UNet in small, trained together with its text encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import ClapTextModelWithProjection, RobertaTokenizer
+
+from assets.recipe.dataset import SHARD_CLIPS, Dataset, caption_of
+from assets.recipe.text import EMBEDDING_WIDTH, build_text_encoder, build_tokenizer
+from assets.recipe.training import Training, TrainingSettings
+from assets.recipe.vae import LATENT_CHANNELS
+
+_CHANNELS = (64, 128, 192)
+_BATCH_HALF, _BATCH_FULL = 24, 12
+_NULL_SHARE = 0.1
+# min-SNR-5 (Hang et al. 2023, arXiv 2303.09556, eq. 4) for the epsilon target.
+_SNR_CAP = 5.0
+_WORDINGS = 64
+
+
+def build_unet() -> UNet2DConditionModel:
+    """AudioLDM's architecture: text enters through the class embedding; attn2 is self-attention."""
+    return UNet2DConditionModel(
+        sample_size=128,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=_CHANNELS,
+        cross_attention_dim=_CHANNELS,
+        layers_per_block=1,
+        attention_head_dim=8,
+        norm_num_groups=16,
+        class_embed_type="simple_projection",
+        projection_class_embeddings_input_dim=EMBEDDING_WIDTH,
+        class_embeddings_concat=True,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """AudioLDM's schedule."""
+    return DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+class TextConditionedDenoiser(nn.Module):
+    """Text encoder and UNet as one trainable module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text_encoder: ClapTextModelWithProjection = build_text_encoder()
+        self.unet = build_unet()
+        # On a CPU the fused attention's backward pass is slower than plain matrix products.
+        self.unet.set_attn_processor(AttnProcessor())
+        # A unit-length embedding has entries near 1/sqrt(width); without this the text would
+        # start as a whisper beside the time embedding.
+        with torch.no_grad():
+            self.unet.class_embedding.weight.mul_(EMBEDDING_WIDTH**0.5)
+
+    def forward(self, latents: Tensor, steps: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+        """Predict the noise ``(batch, 8, frames, 16)`` in noisy latents."""
+        text = F.normalize(self.text_encoder(**tokens).text_embeds, dim=-1)
+        x = latents.to(memory_format=torch.channels_last)
+        predicted: Tensor = self.unet(x, steps, None, class_labels=text).sample
+        return predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentData:
+    """Cached latents and the captions of one dataset."""
+
+    dataset: Dataset
+    paths: Sequence[Path]
+    batch: int
+
+    def open(self) -> list[NDArray[np.float16]]:
+        """Memory-mapped shards ``(1000, 8, frames, 16)``."""
+        return [np.load(path, mmap_mode="r") for path in self.paths]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserStage:
+    """Train denoiser and text encoder on latents of half- and full-length clips."""
+
+    half: LatentData
+    full: LatentData
+    full_share: float
+    scaling_factor: float
+    folder: Path
+    steps: int
+    device: torch.device
+
+    def train(self) -> tuple[TextConditionedDenoiser, RobertaTokenizer]:
+        """Train to the end, resuming; returns the averaged module and its tokenizer."""
+        torch.manual_seed(0)
+        tokenizer = build_tokenizer(self.folder / "tokenizer")
+        model = TextConditionedDenoiser().to(self.device, memory_format=torch.channels_last)
+        settings = TrainingSettings(
+            name="denoiser",
+            folder=self.folder,
+            steps=self.steps,
+            learning_rate=5e-4,
+            ema_decay=0.9985,
+        )
+        shards = {id(data): data.open() for data in (self.half, self.full)}
+        alphas = build_scheduler().alphas_cumprod.to(self.device)
+
+        def loss_at(step: int) -> Tensor:
+            rng = np.random.default_rng([3, step])
+            data = self.full if rng.random() < self.full_share else self.half
+            indices = rng.integers(0, len(data.dataset), data.batch)
+            rows = [shards[id(data)][i // SHARD_CLIPS][i % SHARD_CLIPS] for i in indices]
+            latents = torch.from_numpy(np.stack(rows).astype(np.float32)) * self.scaling_factor
+            texts = [
+                ""
+                if rng.random() < _NULL_SHARE
+                else caption_of(data.dataset.first_seed + int(i), int(rng.integers(_WORDINGS)))
+                for i in indices
+            ]
+            tokens = tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            return _loss(model, latents.to(self.device), dict(tokens), alphas, generator)
+
+        return Training(model, settings).run(loss_at), tokenizer  # type: ignore[return-value]
+
+
+def _loss(
+    model: TextConditionedDenoiser,
+    latents: Tensor,
+    tokens: dict[str, Tensor],
+    alphas: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    steps = torch.randint(0, len(alphas), (len(latents),), generator=generator).to(latents.device)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+    alpha = alphas[steps][:, None, None, None]
+    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    tokens = {key: tokens[key] for key in ("input_ids", "attention_mask")}
+    with torch.autocast(latents.device.type, torch.bfloat16):
+        predicted = model(noisy, steps, tokens)
+    error = ((predicted.float() - noise) ** 2).mean(dim=(1, 2, 3))
+    snr = alpha[:, 0, 0, 0] / (1 - alpha[:, 0, 0, 0])
+    weight = snr.clamp(max=_SNR_CAP) / snr
+    return (weight * error).mean()

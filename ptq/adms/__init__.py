@@ -1,0 +1,1 @@
+"""Adapters: the only place that knows diffusers and transformers."""

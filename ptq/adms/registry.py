@@ -1,0 +1,110 @@
+"""Which ADMs there are: the embedded ones, and local folders that the user names."""
+
+import enum
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptq.errors import ModelError
+from ptq.spelling import nearest
+
+ADMS_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "adms"
+LOCAL_VARIABLE = "PTQ4ADM_LOCAL_ADMS"
+
+
+class AdmState(enum.StrEnum):
+    """Where a model's weights are."""
+
+    EMBEDDED = "embedded"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmCard:
+    """What a list of models shows."""
+
+    id: str
+    family: str
+    size_bytes: int
+    licence: str
+    source: str
+    state: AdmState
+    folder: Path
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _embedded() -> Iterator[AdmCard]:
+    for index in sorted(ADMS_FOLDER.glob("*/model_index.json")):
+        about = json.loads((index.parent / "about.json").read_text(encoding="utf-8"))
+        yield AdmCard(
+            id=index.parent.name,
+            family=about["family"],
+            size_bytes=_size(index.parent),
+            licence=about["licence"],
+            source=about["source"],
+            state=AdmState.EMBEDDED,
+            folder=index.parent,
+        )
+
+
+def local_folders(text: str) -> Mapping[str, Path]:
+    """Parse ``name=folder`` entries separated by the platform's path separator.
+
+    Raises:
+        ModelError: If an entry has no name or its folder does not exist.
+    """
+    found: dict[str, Path] = {}
+    for entry in filter(None, text.split(os.pathsep)):
+        name, _, folder = entry.partition("=")
+        if not name or not Path(folder).is_dir():
+            raise ModelError(
+                f"{LOCAL_VARIABLE} has the entry {entry!r}; write name=folder with a folder "
+                "that exists."
+            )
+        found[name] = Path(folder)
+    return found
+
+
+def _local(folders: Mapping[str, Path]) -> Iterator[AdmCard]:
+    for name, folder in folders.items():
+        yield AdmCard(
+            id=name,
+            family="audioldm",
+            size_bytes=_size(folder),
+            licence="the publisher's",
+            source=folder.name,
+            state=AdmState.LOCAL,
+            folder=folder,
+        )
+
+
+def list_adms(folders: Mapping[str, Path] | None = None) -> tuple[AdmCard, ...]:
+    """Every ADM that can be loaded now, embedded ones first.
+
+    Args:
+        folders: Local folders by name; by default those of the environment variable
+            ``PTQ4ADM_LOCAL_ADMS``.
+    """
+    if folders is None:
+        folders = local_folders(os.environ.get(LOCAL_VARIABLE, ""))
+    return (*_embedded(), *_local(folders))
+
+
+def find_adm(adm_id: str, folders: Mapping[str, Path] | None = None) -> AdmCard:
+    """The card of a model.
+
+    Raises:
+        ModelError: If there is none of that name.
+    """
+    cards = {card.id: card for card in list_adms(folders)}
+    if adm_id not in cards:
+        hint = f"the nearest is {nearest(adm_id, cards)!r}" if cards else "none is installed"
+        raise ModelError(
+            f"There is no ADM {adm_id!r}; {hint}. Name a local folder in {LOCAL_VARIABLE} to add one."
+        )
+    return cards[adm_id]

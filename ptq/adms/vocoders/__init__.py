@@ -1,0 +1,1 @@
+"""Vocoders of our own; published ones come from transformers."""

@@ -1,0 +1,267 @@
+"""Assembles the report of a study from the files that its stages wrote."""
+
+import math
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptq.adms.base import AudioDiffusionModel
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.checkpoint import packed_bytes
+from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerSpec
+from ptq.layers import get_layer, named_tensors
+from ptq.metrics import free_running_sqnr_db
+from ptq.plan import QuantPlan
+from ptq.report import Report
+from ptq.results import (
+    AdmRecord,
+    CalibrationRecord,
+    DenoiserSize,
+    LayerRecord,
+    PairedRecord,
+    PairRecord,
+    PipelineSize,
+    PlanRecord,
+    SizeRecord,
+)
+from ptq.scoring import Banks, Ear, distribution_scores, embed_banks, fd_record
+from ptq.scoring import pair_embedding_scores, score_pair
+from ptq.shards import stored_bytes
+from ptq.stages import (
+    FULL,
+    MANIFEST,
+    PACKED,
+    QUANTIZED,
+    SECOND,
+    StudyContext,
+    clip_path,
+    final_latents,
+    latents_path,
+    read_bank,
+)
+from ptq.study_events import Stage
+
+_VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy")
+_DENOISER = "denoiser"
+_MAX_SQNR_DB = 200.0
+
+
+def build_report(
+    study: StudyContext, plan: QuantPlan, quantized: AudioDiffusionModel, ear: Ear | str
+) -> Report:
+    """Score the banks and put everything together.
+
+    Args:
+        study: The study, all of whose clips exist.
+        plan: What was done.
+        quantized: The quantized model.
+        ear: The embedder, or the reason why there is none.
+    """
+    with study.timed(Stage.SCORE):
+        banks = Banks(
+            prompts=study.config.prompts,
+            full=read_bank(study, FULL),
+            second=read_bank(study, SECOND),
+            quantized=read_bank(study, QUANTIZED),
+        )
+        pairs = _pairs(study, banks)
+        notes: tuple[str, ...] = _manifest_notes(study)
+        fd, scores = None, ()
+        if isinstance(ear, str):
+            notes += (f"fd, text score and embedding metrics are absent: {ear}",)
+        else:
+            found = embed_banks(ear, banks)
+            fd, fd_notes = fd_record(ear, banks, found)
+            scores = distribution_scores(ear, banks, found)
+            cosine, divergence = pair_embedding_scores(found)
+            pairs = _with_embeddings(pairs, cosine, divergence)
+            notes += fd_notes
+        if all(pair.paired.latent_sqnr_db is None for pair in pairs):
+            notes += ("latent_sqnr_db is absent: the latents of every pair are identical.",)
+        study.tell(Stage.SCORE, 1, 1)
+    layers = study.layers()
+    return Report(
+        adm=AdmRecord(
+            id=study.adm.id, family=study.adm.family, source=study.adm.source_hash
+        ),
+        plan=PlanRecord(
+            name=plan.name,
+            hash=plan.sha256,
+            weight_bits_mean=plan.weight_bits_mean(layers, _DENOISER),
+        ),
+        settings={k: v for k, v in study.config.to_dict().items() if k != "prompts"},
+        environment=environment(),
+        size=size_record(study, plan, layers),
+        layers=layer_records(study.adm, quantized, plan, layers),
+        paired=_median(pairs),
+        pairs=pairs,
+        timings_s=dict(study.timings()),
+        calibration=_calibration(study),
+        fd=fd,
+        scores=scores,
+        notes=notes,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    versions = {name: metadata.version(name) for name in _VERSIONED}
+    return {"python": platform.python_version(), "machine": platform.machine(), **versions}
+
+
+def _pairs(study: StudyContext, banks: Banks) -> tuple[PairRecord, ...]:
+    return tuple(
+        PairRecord(
+            prompt=prompt,
+            seed=study.config.seed,
+            reference=clip_path(FULL, i),
+            quantized=clip_path(QUANTIZED, i),
+            paired=score_pair(
+                banks.full[i],
+                banks.quantized[i],
+                (final_latents(study.run, FULL, i), final_latents(study.run, QUANTIZED, i)),
+            ),
+            sqnr_per_step_db=_sqnr_per_step(study, i),
+        )
+        for i, prompt in enumerate(banks.prompts)
+    )
+
+
+def _sqnr_per_step(study: StudyContext, sample_id: int) -> tuple[float, ...]:
+    """Free-running SQNR of the latents after each step; empty where a step is identical."""
+    full, quantized = (
+        np.load(study.run.path / latents_path(bank, sample_id)).astype(np.float64)
+        for bank in (FULL, QUANTIZED)
+    )
+    sqnr = free_running_sqnr_db(full[:, None], quantized[:, None])[:, 0]
+    return tuple(round(float(v), 3) for v in sqnr) if np.isfinite(sqnr).all() else ()
+
+
+def _with_embeddings(
+    pairs: Sequence[PairRecord], cosine: np.ndarray, divergence: np.ndarray
+) -> tuple[PairRecord, ...]:
+    return tuple(
+        PairRecord(
+            prompt=pair.prompt,
+            seed=pair.seed,
+            reference=pair.reference,
+            quantized=pair.quantized,
+            sqnr_per_step_db=pair.sqnr_per_step_db,
+            paired=PairedRecord(
+                latent_sqnr_db=pair.paired.latent_sqnr_db,
+                log_mel_l1_db=pair.paired.log_mel_l1_db,
+                lsd_db=pair.paired.lsd_db,
+                embedding_cosine=float(cosine[i]),
+                divergence_index=float(divergence[i]),
+            ),
+        )
+        for i, pair in enumerate(pairs)
+    )
+
+
+def _median(pairs: Sequence[PairRecord]) -> PairedRecord:
+    def median(read: Callable[[PairedRecord], float | None]) -> float | None:
+        values = [value for pair in pairs if (value := read(pair.paired)) is not None]
+        return float(np.median(values)) if values else None
+
+    return PairedRecord(
+        latent_sqnr_db=median(lambda p: p.latent_sqnr_db),
+        log_mel_l1_db=median(lambda p: p.log_mel_l1_db),
+        lsd_db=median(lambda p: p.lsd_db),
+        embedding_cosine=median(lambda p: p.embedding_cosine),
+        divergence_index=median(lambda p: p.divergence_index),
+    )
+
+
+def size_record(
+    study: StudyContext, plan: QuantPlan, layers: Sequence[LayerInfo]
+) -> SizeRecord:
+    """Bytes before and after, of the same parts; after is what lies on disk."""
+    counts = {
+        part: sum(t.numel() for name, t in named_tensors({part: module}))
+        for part, module in study.adm.parts().items()
+    }
+    total, denoiser = sum(counts.values()), counts[_DENOISER]
+    folder: Path = study.run.path / PACKED
+    packed, packed_denoiser = packed_bytes(folder), stored_bytes(folder, f"{_DENOISER}.")
+    return SizeRecord(
+        denoiser=DenoiserSize(
+            fp32_bytes=4 * denoiser,
+            fp16_bytes=2 * denoiser,
+            quantized_bytes=packed_denoiser,
+            bits_per_weight=8.0 * packed_denoiser / denoiser,
+        ),
+        pipeline=PipelineSize(
+            fp32_bytes=4 * total,
+            fp16_bytes=2 * total,
+            quantized_bytes=packed,
+            reduction_pct=100.0 * (1.0 - packed / (4 * total)),
+        ),
+    )
+
+
+def layer_records(
+    full: AudioDiffusionModel,
+    quantized: AudioDiffusionModel,
+    plan: QuantPlan,
+    layers: Sequence[LayerInfo],
+) -> tuple[LayerRecord, ...]:
+    """What happened to every layer."""
+    infos = {info.name: info for info in layers}
+    return tuple(
+        _layer_record(spec, infos[spec.name], full, quantized) for spec in plan.layers
+    )
+
+
+def _layer_record(
+    spec: LayerSpec, info: LayerInfo, full: AudioDiffusionModel, quantized: AudioDiffusionModel
+) -> LayerRecord:
+    weight, activation = spec.scheme.weight, spec.scheme.activation
+    sqnr = None
+    if weight is not None:
+        sqnr = _weight_sqnr_db(
+            get_layer(full.parts(), spec.name).weight,
+            get_layer(quantized.parts(), spec.name).weight,
+        )
+    stored = spec.weight_bits_stored(info) + info.bias_parameters * FLOAT_BITS
+    return LayerRecord(
+        name=spec.name,
+        kind=info.kind.value,
+        w_bits=weight.bits if weight else FLOAT_BITS,
+        a_bits=activation.bits if activation else FLOAT_BITS,
+        bytes=-(-stored // 8),
+        executed="float" if spec.scheme.keeps else "simulated",
+        sqnr_db=sqnr,
+    )
+
+
+def _weight_sqnr_db(reference: Tensor, estimate: Tensor) -> float | None:
+    noise = torch.sum((reference.double() - estimate.double()) ** 2)
+    signal = torch.sum(reference.double() ** 2)
+    if noise == 0 or signal == 0:
+        return None
+    return min(_MAX_SQNR_DB, 10.0 * math.log10(float(signal / noise)))
+
+
+def _calibration(study: StudyContext) -> CalibrationRecord | None:
+    path = study.run.path / MANIFEST
+    if not path.exists():
+        return None
+    manifest = CalibrationManifest.from_json(path.read_text(encoding="utf-8"))
+    return CalibrationRecord(
+        strategy=manifest.strategy,
+        prompts=len(manifest.prompts),
+        states=manifest.states,
+        manifest=manifest.sha256,
+    )
+
+
+def _manifest_notes(study: StudyContext) -> tuple[str, ...]:
+    if (study.run.path / MANIFEST).exists():
+        return ()
+    return ("calibration is absent: the plan has no static activations.",)

@@ -1,0 +1,82 @@
+"""Clips: samples that carry their rate, files that keep every sample, and loudness."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyloudnorm
+import soundfile
+from numpy.typing import NDArray
+
+from ptq.errors import CheckpointError, MetricError
+
+# gr.Audio and 16-bit files would change what is compared; 24-bit FLAC keeps 144 dB.
+_SUBTYPE = "PCM_24"
+_MAX_MATCH_DB = 24.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AudioClip:
+    """Mono samples ``(n_samples,)`` in [-1, 1] with their rate."""
+
+    samples: NDArray[np.float32]
+    sample_rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.size == 0:
+            raise MetricError(
+                f"A clip needs samples of shape (n,), got {self.samples.shape}; mix to mono first."
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return self.samples.size / self.sample_rate_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioPair:
+    """Two clips of one prompt, seed and noise: full precision and quantized."""
+
+    reference: AudioClip
+    quantized: AudioClip
+
+
+def write_clip(path: Path, clip: AudioClip) -> Path:
+    """Write a 24-bit FLAC atomically; samples beyond full scale are clipped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    samples = np.clip(clip.samples, -1.0, 1.0)
+    soundfile.write(partial, samples, clip.sample_rate_hz, subtype=_SUBTYPE, format="FLAC")
+    partial.replace(path)
+    return path
+
+
+def read_clip(path: Path) -> AudioClip:
+    """Read a mono clip.
+
+    Raises:
+        CheckpointError: If the file is missing or no audio.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except (OSError, soundfile.SoundFileError) as error:
+        raise CheckpointError(f"The clip {path.name} cannot be read; generate it again.") from error
+    return AudioClip(samples=samples, sample_rate_hz=rate)
+
+
+def loudness_lufs(clip: AudioClip) -> float | None:
+    """Integrated loudness (ITU-R BS.1770-4); ``None`` for a silent or very short clip."""
+    meter = pyloudnorm.Meter(clip.sample_rate_hz)
+    if clip.seconds < meter.block_size:
+        return None
+    loudness = float(meter.integrated_loudness(clip.samples.astype(np.float64)))
+    return loudness if np.isfinite(loudness) else None
+
+
+def match_gain_db(reference: AudioClip, estimate: AudioClip) -> float:
+    """Gain that brings ``estimate`` to the loudness of ``reference``; 0 where one is silent."""
+    target, found = loudness_lufs(reference), loudness_lufs(estimate)
+    if target is None or found is None:
+        return 0.0
+    return float(np.clip(target - found, -_MAX_MATCH_DB, _MAX_MATCH_DB))

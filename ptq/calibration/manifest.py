@@ -1,0 +1,82 @@
+"""What calibration statistics were measured on, and whether they fit what is sampled."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from ptq.errors import CalibrationError
+
+MANIFEST_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationManifest:
+    """Ties statistics to sampler, steps, guidance, length and model."""
+
+    strategy: str
+    model_hash: str
+    sampler: str
+    steps: int
+    guidance: float
+    seconds: float
+    seed: int
+    buckets: int
+    prompts: tuple[str, ...]
+    states: int
+    schema: int = MANIFEST_SCHEMA
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the calibration set."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The manifest as JSON text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "CalibrationManifest":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            CalibrationError: If the text is no manifest of this schema.
+        """
+        try:
+            data = json.loads(text)
+            manifest = cls(**{**data, "prompts": tuple(data["prompts"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise CalibrationError(
+                f"The calibration manifest is damaged ({error}); calibrate again."
+            ) from error
+        if manifest.schema != MANIFEST_SCHEMA:
+            raise CalibrationError(
+                f"The calibration manifest has schema {manifest.schema}, this version reads "
+                f"{MANIFEST_SCHEMA}; calibrate again."
+            )
+        return manifest
+
+    def mismatches(self, other: "CalibrationManifest") -> tuple[str, ...]:
+        """One sentence for each setting in which ``other`` is sampled differently."""
+        return tuple(self._differences(other, ("sampler", "steps", "guidance", "seconds")))
+
+    def check_model(self, model_hash: str) -> None:
+        """Refuse statistics of another model.
+
+        Raises:
+            CalibrationError: If the hashes differ.
+        """
+        if model_hash != self.model_hash:
+            raise CalibrationError(
+                f"The statistics belong to the model {self.model_hash[:12]}, not to "
+                f"{model_hash[:12]}; calibrate this model."
+            )
+
+    def _differences(self, other: "CalibrationManifest", names: Sequence[str]) -> Iterator[str]:
+        for name in names:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                yield (
+                    f"Calibrated with {name} {mine}, sampled with {theirs}: "
+                    "ranges may not fit; calibrate again with the deployed settings."
+                )

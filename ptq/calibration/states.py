@@ -1,0 +1,84 @@
+"""Denoiser states along the deployed sampler's trajectory: the material of every calibration set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptq.adms.base import AudioDiffusionModel, Conditioning
+from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings, ShouldStop, never_stop
+
+Progress = Callable[[int, int], None]
+
+
+def no_progress(done: int, total: int) -> None:
+    """The default for ``progress``."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StatePool:
+    """States of a few prompts at every step of their trajectories.
+
+    Attributes:
+        inputs: What the denoiser was given, ``(prompts, steps, channels, frames, mels)``.
+        finals: Latents after the last step, ``(prompts, channels, frames, mels)``.
+        conditioning: Both branches, one row a prompt.
+        settings: How the trajectories were sampled.
+        prompts: The texts.
+    """
+
+    inputs: Tensor
+    finals: Tensor
+    conditioning: Conditioning
+    settings: SamplingSettings
+    prompts: tuple[str, ...]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a trajectory."""
+        return self.inputs.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateRecorder:
+    """Records the trajectories of prompts in full precision."""
+
+    adm: AudioDiffusionModel
+    settings: SamplingSettings
+    seed: int
+    batch_size: int = 4
+    progress: Progress = no_progress
+    should_stop: ShouldStop = never_stop
+
+    def record(self, prompts: Sequence[str]) -> StatePool:
+        """Sample every prompt and keep each step's input."""
+        conditioning = self.adm.encode(prompts)
+        rows = [
+            self._batch(conditioning, start, min(start + self.batch_size, len(prompts)))
+            for start in range(0, len(prompts), self.batch_size)
+        ]
+        trajectories = torch.cat(rows)
+        return StatePool(
+            inputs=trajectories[:, :-1],
+            finals=trajectories[:, -1],
+            conditioning=conditioning,
+            settings=self.settings,
+            prompts=tuple(prompts),
+        )
+
+    def _batch(self, conditioning: Conditioning, start: int, stop: int) -> Tensor:
+        """Trajectories ``(batch, steps + 1, …)``: the initial noise, then every step's output."""
+        ids = range(start, stop)
+        tape = NoiseTape(self.seed)
+        shape = self.adm.latent_shape(len(ids), self.settings.seconds)[1:]
+        kept = [tape(ids, -1, shape)]
+        sampler = Sampler(
+            adm=self.adm,
+            settings=self.settings,
+            on_step=lambda _, x: kept.append(x.clone()),
+            should_stop=self.should_stop,
+        )
+        sampler(conditioning.rows(start, stop), tape, ids)
+        self.progress(stop, len(conditioning))
+        return torch.stack(kept, dim=1)

@@ -1,0 +1,134 @@
+"""One quantizable site of a model, and what happens to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import gcd, prod
+from typing import Any
+
+from ptq.errors import ConfigError
+from ptq.scheme import Granularity, LayerScheme, WeightScheme
+from ptq.spelling import check_keys
+
+SCALE_BITS = 16
+FLOAT_BITS = 16
+
+
+class LayerKind(StrEnum):
+    """What a quantizable site is."""
+
+    LINEAR = "linear"
+    CONV1D = "conv1d"
+    CONV2D = "conv2d"
+    CONV_TRANSPOSE1D = "conv_transpose1d"
+    CONV_TRANSPOSE2D = "conv_transpose2d"
+    EMBEDDING = "embedding"
+    ATTENTION_PROBABILITIES = "attention_probabilities"
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the site has a weight to quantize."""
+        return self is not LayerKind.ATTENTION_PROBABILITIES
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the site has a floating-point input to quantize."""
+        return self is not LayerKind.EMBEDDING
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerInfo:
+    """One quantizable site of a model.
+
+    Attributes:
+        name: ``part.layer``, the dotted path within the part.
+        kind: what it is.
+        weight_shape: shape of the weight as torch stores it; empty without a weight.
+        row: weights that make one output value, the flattened input of an output channel.
+        parameters: weights, the bias not counted.
+        bias_parameters: values of the bias.
+        split: input channel at which the hidden half of a concatenated input ends, if it has one.
+    """
+
+    name: str
+    kind: LayerKind
+    weight_shape: tuple[int, ...] = ()
+    row: int = 0
+    parameters: int = 0
+    bias_parameters: int = 0
+    split: int | None = None
+
+    @property
+    def part(self) -> str:
+        """The part of the pipeline that the layer belongs to."""
+        return self.name.partition(".")[0]
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Widths of the pieces of a row: two where the input is split, else one."""
+        if self.split is None:
+            return (self.row,)
+        hidden = self.split * prod(self.weight_shape[2:])
+        return (hidden, self.row - hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """What happens to one layer; group sizes are numbers here.
+
+    Attributes:
+        name: ``part.layer``.
+        scheme: its quantization; both halves ``None`` keep the layer.
+        split: as in ``LayerInfo``.
+    """
+
+    name: str
+    scheme: LayerScheme
+    split: int | None = None
+
+    def weight_bits_stored(self, info: LayerInfo) -> int:
+        """Return the bits that weights, scales and zero points take in a packed file."""
+        weight = self.scheme.weight
+        if weight is None:
+            return info.parameters * FLOAT_BITS
+        per_scale = SCALE_BITS + (0 if weight.symmetric else weight.bits)
+        return info.parameters * weight.bits + prod(scale_shape(weight, info)) * per_scale
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as JSON values."""
+        return {"name": self.name, "scheme": self.scheme.to_json(), "split": self.split}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LayerSpec":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UnknownKeyError: for a key that is not an attribute.
+        """
+        check_keys(data, ("name", "scheme", "split"), owner="a layer of a plan")
+        if "name" not in data or "scheme" not in data:
+            raise ConfigError(f"the layer {dict(data)!r} needs both a name and a scheme.")
+        return cls(
+            name=str(data["name"]),
+            scheme=LayerScheme.from_json(data["scheme"]),
+            split=data.get("split"),
+        )
+
+
+def group_basis(info: LayerInfo) -> int:
+    """Return the number that a group size has to divide: the row, or what its halves share."""
+    return gcd(*info.columns)
+
+
+def block_widths(weight: WeightScheme, info: LayerInfo) -> tuple[int, ...]:
+    """Return how many columns of a weight row each column of scales serves."""
+    if weight.granularity is Granularity.PER_TENSOR:
+        return info.columns
+    width = weight.group_size or info.row
+    return (width,) * (info.row // width)
+
+
+def scale_shape(weight: WeightScheme, info: LayerInfo) -> tuple[int, int]:
+    """Return the shape of the scales of a weight: rows of weights, or 1, and blocks of columns."""
+    rows = 1 if weight.granularity is Granularity.PER_TENSOR else info.parameters // info.row
+    return rows, len(block_widths(weight, info))

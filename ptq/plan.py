@@ -1,0 +1,138 @@
+"""What happens to each layer: rules meet the layers of a model, and sizes follow by arithmetic."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptq.config import QuantConfig, load_object
+from ptq.errors import ConfigError
+from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerKind, LayerSpec
+from ptq.resolve import resolve_layers
+from ptq.scheme import LayerScheme
+from ptq.spelling import check_keys
+
+__all__ = [
+    "PLAN_SCHEMA",
+    "LayerInfo",
+    "LayerKind",
+    "LayerSpec",
+    "QuantPlan",
+    "fp_size_bytes",
+    "resolve_plan",
+]
+
+PLAN_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantPlan:
+    """The scheme of every layer of a model, in the order of its inventory.
+
+    Attributes:
+        name: what reports call the plan.
+        layers: one spec a layer.
+        seed: seeds every random choice of a quantization method.
+    """
+
+    name: str
+    layers: tuple[LayerSpec, ...]
+    seed: int = 0
+
+    @property
+    def quantized(self) -> tuple[LayerSpec, ...]:
+        """The layers that the plan changes."""
+        return tuple(spec for spec in self.layers if not spec.scheme.keeps)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what the plan does: layers and seed, not its name."""
+        return hashlib.sha256(_canonical(self._content()).encode()).hexdigest()
+
+    def weight_bits_mean(self, inventory: Sequence[LayerInfo], part: str | None = None) -> float:
+        """Return nominal bits per weight, kept weights counting 16; scales are not counted.
+
+        Raises:
+            ConfigError: when the inventory lacks a layer of the plan, or has no weights.
+        """
+        pairs = self._pair(inventory, part)
+        weights = sum(info.parameters for _, info in pairs)
+        if weights == 0:
+            raise ConfigError(f"there are no weights in '{part or 'the model'}'; check the part.")
+        return sum(_weight_bits(spec.scheme) * info.parameters for spec, info in pairs) / weights
+
+    def size_bytes(self, inventory: Sequence[LayerInfo], part: str | None = None) -> int:
+        """Return the bytes of all layers: packed weights, scales, zero points and fp16 the rest.
+
+        Raises:
+            ConfigError: when the inventory lacks a layer of the plan.
+        """
+        pairs = self._pair(inventory, part)
+        return sum(
+            -(-spec.weight_bits_stored(info) // 8) + info.bias_parameters * FLOAT_BITS // 8
+            for spec, info in pairs
+        )
+
+    def to_json(self) -> str:
+        """Return the plan as JSON text."""
+        return json.dumps({"schema": PLAN_SCHEMA, "name": self.name, **self._content()}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "QuantPlan":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UnknownKeyError: for a key that no schema version knows.
+            ConfigError: for text that is not a plan of this schema.
+        """
+        data = load_object(text, what="plan", schema=PLAN_SCHEMA)
+        check_keys(data, ("schema", "name", "layers", "seed"), owner="a plan")
+        layers = data.get("layers", [])
+        if not isinstance(layers, list):
+            raise ConfigError(f"'layers' is {layers!r}; give a list of layers.")
+        return cls(
+            name=str(data.get("name", "custom")),
+            layers=tuple(LayerSpec.from_json(layer) for layer in layers),
+            seed=int(data.get("seed", 0)),
+        )
+
+    def _content(self) -> dict[str, Any]:
+        return {"seed": self.seed, "layers": [spec.to_json() for spec in self.layers]}
+
+    def _pair(
+        self, inventory: Sequence[LayerInfo], part: str | None
+    ) -> list[tuple[LayerSpec, LayerInfo]]:
+        infos = {info.name: info for info in inventory}
+        missing = next((spec.name for spec in self.layers if spec.name not in infos), None)
+        if missing is not None:
+            raise ConfigError(
+                f"plan '{self.name}' names the layer '{missing}', which this model does not have;"
+                " resolve the rules again for this model."
+            )
+        pairs = [(spec, infos[spec.name]) for spec in self.layers]
+        return [(spec, info) for spec, info in pairs if part is None or info.part == part]
+
+
+def resolve_plan(config: QuantConfig, inventory: Sequence[LayerInfo]) -> QuantPlan:
+    """Return what happens to each layer of ``inventory``; the first rule that matches wins.
+
+    Raises:
+        UnusedRuleError: for a rule that is not optional and decides no layer.
+        ConfigError: for a group size that does not divide a row.
+    """
+    layers = resolve_layers(config, inventory)
+    return QuantPlan(name=config.name, layers=layers, seed=config.seed)
+
+
+def fp_size_bytes(inventory: Iterable[LayerInfo], *, bits: int = 32) -> int:
+    """Return the bytes of all layers in floating point."""
+    return sum((info.parameters + info.bias_parameters) * bits // 8 for info in inventory)
+
+
+def _weight_bits(scheme: LayerScheme) -> int:
+    return scheme.weight.bits if scheme.weight else FLOAT_BITS
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,50 @@
+"""Prompt suites with disjoint contents: what calibrates never evaluates."""
+
+import enum
+from collections.abc import Iterator
+
+from ptq.prompts.grammar import Prompt, draw_prompt
+from ptq.prompts.scene import Relation
+
+_HASH_DIGITS = 8
+_MAX_DRAWS = 10_000_000
+
+
+class Suite(enum.Enum):
+    """What a prompt may be used for; the value is the share of scene contents it owns."""
+
+    CALIBRATION = (0.0, 0.3)
+    EXPLORATION = (0.3, 0.5)
+    FINAL = (0.5, 1.0)
+
+
+def suite_of(prompt: Prompt) -> Suite | None:
+    """The suite that owns a prompt's scene; ``None`` for a text without a scene."""
+    if prompt.scene is None:
+        return None
+    share = int(prompt.scene.content_hash()[:_HASH_DIGITS], 16) / 16**_HASH_DIGITS
+    return next(suite for suite in Suite if suite.value[0] <= share < suite.value[1])
+
+
+def _draws(suite: Suite, seed: int) -> Iterator[Prompt]:
+    for index in range(_MAX_DRAWS):
+        prompt = draw_prompt(seed * _MAX_DRAWS + index)
+        if suite_of(prompt) is suite:
+            yield prompt
+
+
+def draw_suite(suite: Suite, count: int, seed: int) -> tuple[Prompt, ...]:
+    """Draw different prompts from one suite, in the grammar's own distribution.
+
+    Scenes are distinct as long as they have more than one event or anything is said of them;
+    plain single events may come again in another wording.
+    """
+    drawn: dict[str, Prompt] = {}
+    for prompt in _draws(suite, seed):
+        scene = prompt.scene
+        plain = scene is not None and scene.relation is Relation.SINGLE
+        key = prompt.text if plain or scene is None else scene.content_hash()
+        drawn.setdefault(key, prompt)
+        if len(drawn) == count:
+            break
+    return tuple(drawn.values())

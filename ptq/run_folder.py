@@ -1,0 +1,63 @@
+"""A run on disk: files written atomically, so that a process killed at any moment can resume."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REPORT_NAME = "report.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where one study keeps everything; named by the hash of its inputs."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, runs: Path, identity: str) -> "RunFolder":
+        """The folder of a study, created if need be."""
+        path = runs / identity[:16]
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path=path)
+
+    def file(self, *names: str) -> Path:
+        """A path inside the run; its parent exists."""
+        path = self.path.joinpath(*names)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file atomically."""
+        path = self.file(name)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+        return path
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+        """Write JSON values atomically."""
+        return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read JSON values; an absent file is empty."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def write_array(self, name: str, array: NDArray[Any]) -> Path:
+        """Write one array atomically."""
+        path = self.file(name)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as stream:
+            np.save(stream, array)
+        partial.replace(path)
+        return path
+
+    def remove(self, name: str) -> None:
+        """Remove a folder of intermediate files."""
+        shutil.rmtree(self.path / name, ignore_errors=True)

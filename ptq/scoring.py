@@ -1,0 +1,230 @@
+"""From clips to records: every score of a study, and a reason for each that is missing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ptq.audio import AudioClip
+from ptq.errors import MetricError
+from ptq.metrics import (
+    Evidence,
+    PairedBanks,
+    ReferenceBank,
+    clip_flags,
+    divergence_index,
+    embedding_cosine,
+    frechet_distance,
+    inception_score,
+    judge,
+    kernel_audio_distance,
+    kl_ref_gen,
+    log_mel_l1_db,
+    lsd_db,
+    new_defects,
+    paired_difference,
+    paired_increase,
+    sqnr_db,
+    top1_agreement,
+)
+from ptq.results import FdRecord, PairedRecord, Score
+
+Array = NDArray[np.float32]
+
+
+class Ear(Protocol):
+    """An embedder with a reference bank, a classifier and a text tower."""
+
+    @property
+    def id(self) -> str:
+        """Name that every distance carries."""
+
+    @property
+    def dim(self) -> int:
+        """Width of an embedding."""
+
+    def embed(self, clips: Sequence[Array]) -> Array:
+        """Embeddings ``(n, dim)``."""
+
+    def class_logits(self, clips: Sequence[Array]) -> Array:
+        """Source logits ``(n, sources)``."""
+
+    def text_score(self, clips: Sequence[Array], texts: Sequence[str]) -> Array:
+        """Cosine of every clip with its text, ``(n,)``."""
+
+    def reference_bank(self) -> ReferenceBank:
+        """Statistics of the reference distribution."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Banks:
+    """The clips of a study: row ``i`` of each bank has prompt ``i``.
+
+    ``second`` is full precision with another seed: how different two equally good clips are.
+    """
+
+    prompts: tuple[str, ...]
+    full: tuple[AudioClip, ...]
+    second: tuple[AudioClip, ...]
+    quantized: tuple[AudioClip, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embeddings:
+    """Embeddings of the three banks, ``(n, dim)`` each."""
+
+    full: Array
+    second: Array
+    quantized: Array
+
+
+def embed_banks(ear: Ear, banks: Banks) -> Embeddings:
+    """Embed every clip of the three banks."""
+    full, second, quantized = (
+        ear.embed(samples_of(bank)) for bank in (banks.full, banks.second, banks.quantized)
+    )
+    return Embeddings(full=full, second=second, quantized=quantized)
+
+
+def samples_of(clips: Sequence[AudioClip]) -> list[Array]:
+    """Samples of every clip."""
+    return [clip.samples for clip in clips]
+
+
+def _or_none(compute: Callable[[], float]) -> float | None:
+    """A paired figure, or nothing where it does not exist: identical or silent clips."""
+    try:
+        value = compute()
+    except MetricError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def score_pair(
+    full: AudioClip, quantized: AudioClip, latents: tuple[Array, Array] | None
+) -> PairedRecord:
+    """Metrics of one pair that need no embedder.
+
+    Args:
+        full: The full-precision clip.
+        quantized: Its twin.
+        latents: Final latents of both, full precision first.
+    """
+    a, b, rate = full.samples, quantized.samples, full.sample_rate_hz
+    return PairedRecord(
+        latent_sqnr_db=None if latents is None else _or_none(lambda: sqnr_db(*latents)),
+        log_mel_l1_db=_or_none(lambda: log_mel_l1_db(a, b, sample_rate_hz=rate)),
+        lsd_db=_or_none(lambda: lsd_db(a, b, sample_rate_hz=rate)),
+    )
+
+
+def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Embedding cosine and divergence index of every pair, ``(n,)`` each."""
+    cosine = np.asarray(embedding_cosine(found.full, found.quantized))
+    seed = np.asarray(embedding_cosine(found.full, found.second))
+    return cosine, np.asarray(divergence_index(1.0 - cosine, 1.0 - seed))
+
+
+def text_change_pct(ear: Ear, banks: Banks) -> tuple[float, float, float | None]:
+    """Mean text score of both banks, and the 95 % lower bound of its relative change.
+
+    The bound is one-sided, paired by prompt; ``None`` for fewer than eight clips.
+    """
+    full = ear.text_score(samples_of(banks.full), banks.prompts)
+    quantized = ear.text_score(samples_of(banks.quantized), banks.prompts)
+    change = 100.0 * (quantized - full) / float(np.mean(full))
+    lower = None
+    if len(change) >= 8:
+        error = float(np.std(change, ddof=1)) / len(change) ** 0.5
+        lower = float(np.mean(change)) - float(stats.t.ppf(0.95, len(change) - 1)) * error
+    return float(np.mean(full)), float(np.mean(quantized)), lower
+
+
+def distribution_scores(ear: Ear, banks: Banks, found: Embeddings) -> tuple[Score, ...]:
+    """KAD, KL, IS, agreement and text score of the quantized bank, where they can be computed."""
+    n = len(banks.prompts)
+    logits = {
+        name: ear.class_logits(samples_of(bank))
+        for name, bank in (("full", banks.full), ("quantized", banks.quantized))
+    }
+    text_full, text_quantized, _ = text_change_pct(ear, banks)
+    entries: list[tuple[str, Callable[[], float], str, bool]] = [
+        ("kad_quantized_vs_full", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
+        ("kl_ref_gen", lambda: kl_ref_gen(logits["full"], logits["quantized"]), "nat", False),
+        ("top1_agreement", lambda: top1_agreement(logits["full"], logits["quantized"]), "share", True),
+        ("is_full_precision", lambda: inception_score(logits["full"]), "classes", True),
+        ("is_quantized", lambda: inception_score(logits["quantized"]), "classes", True),
+        ("text_score_full_precision", lambda: text_full, "cosine", True),
+        ("text_score_quantized", lambda: text_quantized, "cosine", True),
+    ]
+    values = ((name, _or_none(compute), unit, up) for name, compute, unit, up in entries)
+    return tuple(
+        Score(name=f"{name}_{ear.id}", value=value, unit=unit, higher_is_better=up, n=n)
+        for name, value, unit, up in values
+        if value is not None
+    )
+
+
+def fd_record(
+    ear: Ear,
+    banks: Banks,
+    found: Embeddings,
+    family_increase_pct: Mapping[str, float | None] | None = None,
+) -> tuple[FdRecord | None, tuple[str, ...]]:
+    """Fréchet distances, their interval and the verdict; notes say what is absent and why."""
+    try:
+        bank = ear.reference_bank()
+        paired = PairedBanks(
+            reference=bank, full_precision=found.full, quantized=found.quantized
+        )
+        increase = paired_increase(paired)
+        clusters = np.arange(len(banks.prompts))
+        to_second = paired_difference(
+            PairedBanks(
+                reference=found.second,
+                full_precision=found.full,
+                quantized=found.quantized,
+                clusters=clusters,
+                reference_clusters=clusters,
+            )
+        )
+    except MetricError as error:
+        return None, (f"fd is absent: {error}",)
+    defects = new_defects(
+        [clip_flags(clip.samples) for clip in banks.full],
+        [clip_flags(clip.samples) for clip in banks.quantized],
+    )
+    bound = to_second.upper95
+    evidence = Evidence(
+        n=increase.n,
+        dim=increase.dim,
+        lower95_pct=None if increase.ci95_pct is None else increase.ci95_pct[0],
+        upper95_pct=increase.upper95_pct,
+        self_fd_upper_pct=None if bound is None else 100.0 * bound / increase.full_precision,
+        text_score_lower_pct=text_change_pct(ear, banks)[2],
+        divergence_index=float(np.median(pair_embedding_scores(found)[1])),
+        new_silent=defects.silent,
+        new_clipped=defects.clipped,
+        new_nan=defects.nan,
+        family_increase_pct=family_increase_pct or {},
+    )
+    judgement = judge(evidence)
+    record = FdRecord(
+        embedder=ear.id,
+        estimator=increase.estimator.value,
+        n=increase.n,
+        n_ref=increase.n_reference,
+        dim=increase.dim,
+        full_precision=increase.full_precision,
+        quantized=increase.quantized,
+        quantized_vs_full=frechet_distance(found.full, found.quantized),
+        verdict=judgement.verdict.value,
+        increase_pct=increase.increase_pct,
+        ci95_pct=increase.ci95_pct,
+        upper95_pct=increase.upper95_pct,
+        noise_floor=increase.noise_floor,
+    )
+    return record, (*increase.notes, *judgement.reasons)

@@ -1,0 +1,224 @@
+"""The stages of a study: each reads files, writes files, and skips what is already there."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.sampling import SamplingSettings, ShouldStop
+from ptq.audio import AudioClip, read_clip, write_clip
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.observe import DEFAULT_BUCKETS, observe_states
+from ptq.calibration.states import StateRecorder
+from ptq.calibration.strategies import strategy
+from ptq.checkpoint import load_packed, save_packed
+from ptq.generation import GeneratedClip, GenerationRequest, Generator
+from ptq.layer_spec import LayerInfo
+from ptq.layers import inventory
+from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.quantize import quantize_
+from ptq.run_folder import RunFolder
+from ptq.scheme import ActivationMode
+from ptq.study_config import StudyConfig
+from ptq.study_events import OnEvent, Stage, StudyEvent
+
+PLAN = "plan.json"
+MANIFEST = "calibration/manifest.json"
+STATS = "calibration/stats.safetensors"
+PACKED = "packed"
+FULL, SECOND, QUANTIZED = "reference", "second-seed", "quantized"
+_TIMINGS = "timings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyContext:
+    """What every stage works with."""
+
+    config: StudyConfig
+    adm: AudioDiffusionModel
+    run: RunFolder
+    on_event: OnEvent
+    should_stop: ShouldStop
+
+    @property
+    def settings(self) -> SamplingSettings:
+        """How every clip of the study is sampled."""
+        c = self.config
+        return SamplingSettings(steps=c.steps, guidance=c.guidance, seconds=c.seconds)
+
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The model's layers."""
+        return inventory(self.adm.parts(), self.adm.splits())
+
+    def tell(self, stage: Stage, done: int, total: int, artefact: Path | None = None) -> None:
+        """Report progress."""
+        self.on_event(StudyEvent(stage=stage, done=done, total=total, artefact=artefact))
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the time of a stage to the run's timings, across resumed sessions."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            timings = self.run.read_json(_TIMINGS)
+            spent = time.monotonic() - start + float(timings.get(stage.value, 0.0))
+            self.run.write_json(_TIMINGS, {**timings, stage.value: round(spent, 3)})
+
+    def timings(self) -> Mapping[str, float]:
+        """Seconds by stage."""
+        return self.run.read_json(_TIMINGS)
+
+
+def plan_stage(study: StudyContext) -> QuantPlan:
+    """Resolve the rules for this model."""
+    with study.timed(Stage.PLAN):
+        plan = resolve_plan(study.config.quant, study.layers())
+        path = study.run.write_text(PLAN, plan.to_json())
+        study.tell(Stage.PLAN, 1, 1, path)
+    return plan
+
+
+def clip_path(bank: str, sample_id: int) -> str:
+    """Where a clip lies in a run folder."""
+    return f"{bank}/{sample_id:03d}.flac"
+
+
+def latents_path(bank: str, sample_id: int) -> str:
+    """Where a clip's latents of every step lie."""
+    return f"{bank}/{sample_id:03d}.npy"
+
+
+def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffusionModel) -> None:
+    """Generate the clips of one bank that are missing."""
+    n = len(study.config.prompts)
+    # The clip is written last: where it exists, its latents do.
+    present = frozenset(i for i in range(n) if (study.run.path / clip_path(bank, i)).exists())
+    seed = study.config.seed + (1 if bank == SECOND else 0)
+    request = GenerationRequest(
+        prompts=study.config.prompts, seed=seed, settings=study.settings
+    )
+    generator = Generator(
+        adm=adm, batch_size=study.config.batch_size, should_stop=study.should_stop
+    )
+    with study.timed(stage):
+        for done, clip in enumerate(generator(request, skip=present), start=len(present) + 1):
+            path = _write(study.run, bank, clip)
+            study.tell(stage, done, n, path)
+    study.tell(stage, n, n)
+
+
+def _write(run: RunFolder, bank: str, clip: GeneratedClip) -> Path:
+    if bank != SECOND:
+        # float16 keeps 66 dB of the trajectory at half the size; the final latents are exact.
+        run.write_array(latents_path(bank, clip.sample_id), clip.latents.astype(np.float16))
+        run.write_array(f"{bank}/{clip.sample_id:03d}-final.npy", clip.latents[-1])
+    return write_clip(run.file(clip_path(bank, clip.sample_id)), clip.audio)
+
+
+def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float32]:
+    """Latents after the last step."""
+    latents: NDArray[np.float32] = np.load(run.path / f"{bank}/{sample_id:03d}-final.npy")
+    return latents
+
+
+def needs_statistics(plan: QuantPlan) -> bool:
+    """Whether a plan has static activations."""
+    return bool(_static_buckets(plan))
+
+
+def _static_buckets(plan: QuantPlan) -> list[int]:
+    schemes = (spec.scheme.activation for spec in plan.quantized)
+    return [
+        scheme.timestep_buckets
+        for scheme in schemes
+        if scheme is not None and scheme.mode is ActivationMode.STATIC and scheme.bits < 16
+    ]
+
+
+def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
+    """Measure activation statistics where the plan needs them; empty where it does not."""
+    if not needs_statistics(plan):
+        return {}
+    stats_file = study.run.path / STATS
+    if not stats_file.exists():
+        with study.timed(Stage.CALIBRATE):
+            _calibrate(study, plan)
+    return stats_from_tensors(load_file(stats_file))
+
+
+def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
+    wanted, chooser = study.config.calibration, strategy(study.config.calibration.strategy)
+    prompts = chooser.prompts(wanted.prompts, wanted.seed)
+    buckets = lcm(DEFAULT_BUCKETS, *_static_buckets(plan))
+    half = study.config.steps
+    recorder = StateRecorder(
+        adm=study.adm,
+        settings=study.settings,
+        seed=wanted.seed,
+        batch_size=study.config.batch_size,
+        progress=lambda done, _: study.tell(Stage.CALIBRATE, done, len(prompts) + half),
+        should_stop=study.should_stop,
+    )
+    pool = recorder.record(prompts)
+    chosen = chooser.states(pool, wanted.states, wanted.seed)
+    stats = observe_states(
+        study.adm,
+        pool,
+        chosen,
+        study.layers(),
+        buckets=buckets,
+        progress=lambda done, total: study.tell(
+            Stage.CALIBRATE, len(prompts) + done * half // total, len(prompts) + half
+        ),
+        should_stop=study.should_stop,
+    )
+    manifest = CalibrationManifest(
+        strategy=chooser.id,
+        model_hash=study.adm.source_hash,
+        sampler=type(study.adm).__name__,
+        steps=study.config.steps,
+        guidance=study.config.guidance,
+        seconds=study.config.seconds,
+        seed=wanted.seed,
+        buckets=buckets,
+        prompts=prompts,
+        states=len(chosen),
+    )
+    study.run.write_text(MANIFEST, manifest.to_json())
+    target = study.run.file(STATS)
+    partial = target.with_name(target.name + ".partial")
+    save_file(stats_to_tensors(stats), partial)
+    partial.replace(target)
+
+
+def quantize_stage(
+    study: StudyContext, plan: QuantPlan, stats: CalibrationStats
+) -> AudioDiffusionModel:
+    """Quantize a copy of the model, or load it where it was packed before."""
+    folder = study.run.path / PACKED
+    quantized = copy.deepcopy(study.adm)
+    with study.timed(Stage.QUANTIZE):
+        if folder.exists():
+            load_packed(folder, quantized.parts())
+        else:
+            quantize_(quantized.parts(), plan, stats, should_stop=study.should_stop)
+            save_packed(folder, quantized.parts(), plan)
+    study.tell(Stage.QUANTIZE, 1, 1, folder)
+    return quantized
+
+
+def read_bank(study: StudyContext, bank: str) -> tuple[AudioClip, ...]:
+    """Every clip of a bank."""
+    return tuple(
+        read_clip(study.run.path / clip_path(bank, i)) for i in range(len(study.config.prompts))
+    )

@@ -1,0 +1,89 @@
+"""What a study does: every input, as one value with a hash."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ptq.config import QuantConfig
+from ptq.errors import ConfigError
+
+MAX_PROMPTS = 4096
+MAX_STEPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSettings:
+    """Which set the activation ranges are measured on."""
+
+    strategy: str = "uniform"
+    prompts: int = 12
+    states: int = 120
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A study of one ADM and one quantization.
+
+    Attributes:
+        adm: Id of the model.
+        quant: Rules for its layers.
+        prompts: What is generated.
+        seed: Seed of the pairs; the second full-precision bank uses ``seed + 1``.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance scale.
+        seconds: Length of a clip.
+        batch_size: Clips sampled at once; part of the identity, see ``ptq.generation``.
+        calibration: Calibration set.
+    """
+
+    adm: str
+    quant: QuantConfig
+    prompts: tuple[str, ...]
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 2.5
+    seconds: float = 5.12
+    batch_size: int = 4
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.prompts) <= MAX_PROMPTS:
+            raise ConfigError(
+                f"A study needs 1 to {MAX_PROMPTS} prompts, got {len(self.prompts)}; "
+                "write one prompt a line."
+            )
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise ConfigError(f"{self.steps} steps are out of range; choose 1 to {MAX_STEPS}.")
+        if not 0.64 <= self.seconds <= 60.0:
+            raise ConfigError(f"{self.seconds} s is out of range; choose 0.64 to 60 seconds.")
+        if not 0.0 <= self.guidance <= 30.0:
+            raise ConfigError(f"Guidance {self.guidance} is out of range; choose 0 to 30.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON values."""
+        plain = {**asdict(self), "prompts": list(self.prompts)}
+        return {**plain, "quant": json.loads(self.quant.to_json())}
+
+    def identity(self, source_hash: str) -> str:
+        """Hash of everything a result depends on, the model's weights included."""
+        text = json.dumps([self.to_dict(), source_hash], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Prompts of a text file, one a line.
+
+    Raises:
+        ConfigError: If the file cannot be read or has none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The prompts in {path} cannot be read ({error}).") from error
+    prompts = tuple(line.strip() for line in lines if line.strip())
+    if not prompts:
+        raise ConfigError(f"{path} has no prompts; write one a line.")
+    return prompts
