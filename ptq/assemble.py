@@ -7,12 +7,13 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
+from ptq.affine import sqnr_db
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
+from ptq.errors import LayerError
 from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerSpec
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
@@ -22,15 +23,24 @@ from ptq.results import (
     AdmRecord,
     CalibrationRecord,
     DenoiserSize,
+    FdRecord,
     LayerRecord,
     PairedRecord,
     PairRecord,
     PipelineSize,
     PlanRecord,
+    Score,
     SizeRecord,
 )
-from ptq.scoring import Banks, Ear, distribution_scores, embed_banks, fd_record
-from ptq.scoring import pair_embedding_scores, score_pair
+from ptq.scoring import (
+    Banks,
+    Ear,
+    distribution_scores,
+    embed_banks,
+    fd_record,
+    pair_embedding_scores,
+    score_pair,
+)
 from ptq.shards import stored_bytes
 from ptq.stages import (
     FULL,
@@ -48,7 +58,6 @@ from ptq.study_events import Stage
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy")
 _DENOISER = "denoiser"
-_MAX_SQNR_DB = 200.0
 
 
 def build_report(
@@ -71,7 +80,8 @@ def build_report(
         )
         pairs = _pairs(study, banks)
         notes: tuple[str, ...] = _manifest_notes(study)
-        fd, scores = None, ()
+        fd: FdRecord | None = None
+        scores: tuple[Score, ...] = ()
         if isinstance(ear, str):
             notes += (f"fd, text score and embedding metrics are absent: {ear}",)
         else:
@@ -86,9 +96,7 @@ def build_report(
         study.tell(Stage.SCORE, 1, 1)
     layers = study.layers()
     return Report(
-        adm=AdmRecord(
-            id=study.adm.id, family=study.adm.family, source=study.adm.source_hash
-        ),
+        adm=AdmRecord(id=study.adm.id, family=study.adm.family, source=study.adm.source_hash),
         plan=PlanRecord(
             name=plan.name,
             hash=plan.sha256,
@@ -96,7 +104,7 @@ def build_report(
         ),
         settings={k: v for k, v in study.config.to_dict().items() if k != "prompts"},
         environment=environment(),
-        size=size_record(study, plan, layers),
+        size=size_record(study),
         layers=layer_records(study.adm, quantized, plan, layers),
         paired=_median(pairs),
         pairs=pairs,
@@ -178,9 +186,7 @@ def _median(pairs: Sequence[PairRecord]) -> PairedRecord:
     )
 
 
-def size_record(
-    study: StudyContext, plan: QuantPlan, layers: Sequence[LayerInfo]
-) -> SizeRecord:
+def size_record(study: StudyContext) -> SizeRecord:
     """Bytes before and after, of the same parts; after is what lies on disk."""
     counts = {
         part: sum(t.numel() for name, t in named_tensors({part: module}))
@@ -213,9 +219,7 @@ def layer_records(
 ) -> tuple[LayerRecord, ...]:
     """What happened to every layer."""
     infos = {info.name: info for info in layers}
-    return tuple(
-        _layer_record(spec, infos[spec.name], full, quantized) for spec in plan.layers
-    )
+    return tuple(_layer_record(spec, infos[spec.name], full, quantized) for spec in plan.layers)
 
 
 def _layer_record(
@@ -224,10 +228,7 @@ def _layer_record(
     weight, activation = spec.scheme.weight, spec.scheme.activation
     sqnr = None
     if weight is not None:
-        sqnr = _weight_sqnr_db(
-            get_layer(full.parts(), spec.name).weight,
-            get_layer(quantized.parts(), spec.name).weight,
-        )
+        sqnr = _finite_db(sqnr_db(_weight(full, spec.name), _weight(quantized, spec.name)))
     stored = spec.weight_bits_stored(info) + info.bias_parameters * FLOAT_BITS
     return LayerRecord(
         name=spec.name,
@@ -240,12 +241,16 @@ def _layer_record(
     )
 
 
-def _weight_sqnr_db(reference: Tensor, estimate: Tensor) -> float | None:
-    noise = torch.sum((reference.double() - estimate.double()) ** 2)
-    signal = torch.sum(reference.double() ** 2)
-    if noise == 0 or signal == 0:
-        return None
-    return min(_MAX_SQNR_DB, 10.0 * math.log10(float(signal / noise)))
+def _weight(adm: AudioDiffusionModel, name: str) -> Tensor:
+    weight = get_layer(adm.parts(), name).weight
+    if not isinstance(weight, Tensor):
+        raise LayerError(f"{name} has no weight tensor; load the model's weights first.")
+    return weight
+
+
+def _finite_db(value: float) -> float | None:
+    """Weights that lie on the grid have no error, and so no ratio."""
+    return value if math.isfinite(value) else None
 
 
 def _calibration(study: StudyContext) -> CalibrationRecord | None:

@@ -61,9 +61,9 @@ _TEXTS = {
     "ptq4adm": _PTQ4ADM,
 }
 
-PRESETS: Mapping[str, QuantConfig] = MappingProxyType({
-    name: QuantConfig(name=name, rules=parse_rules(text)) for name, text in _TEXTS.items()
-})
+PRESETS: Mapping[str, QuantConfig] = MappingProxyType(
+    {name: QuantConfig(name=name, rules=parse_rules(text)) for name, text in _TEXTS.items()}
+)
 
 
 def preset(name: str) -> QuantConfig:

@@ -30,25 +30,35 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     rows = [
         ("model", report.adm.id),
         ("plan", f"{report.plan.name} ({report.plan.weight_bits_mean:.2f} weight bits on average)"),
-        ("pipeline", f"{megabytes(size.pipeline.fp32_bytes)} fp32 → "
-                     f"{megabytes(size.pipeline.quantized_bytes)} "
-                     f"(−{size.pipeline.reduction_pct:.1f} %)"),
-        ("denoiser", f"{megabytes(size.denoiser.fp32_bytes)} fp32 → "
-                     f"{megabytes(size.denoiser.quantized_bytes)} "
-                     f"({size.denoiser.bits_per_weight:.2f} bits a weight)"),
+        (
+            "pipeline",
+            f"{megabytes(size.pipeline.fp32_bytes)} fp32 → "
+            f"{megabytes(size.pipeline.quantized_bytes)} "
+            f"(−{size.pipeline.reduction_pct:.1f} %)",
+        ),
+        (
+            "denoiser",
+            f"{megabytes(size.denoiser.fp32_bytes)} fp32 → "
+            f"{megabytes(size.denoiser.quantized_bytes)} "
+            f"({size.denoiser.bits_per_weight:.2f} bits a weight)",
+        ),
         ("latent SQNR", number(paired.latent_sqnr_db, 1, " dB")),
         ("log-mel L1", number(paired.log_mel_l1_db, 2, " dB")),
         ("embedding cosine", number(paired.embedding_cosine, 4)),
         ("divergence index", number(paired.divergence_index, 3)),
     ]
     if fd is not None:
-        interval = "" if fd.ci95_pct is None else (
-            f", 95 % interval {fd.ci95_pct[0]:+.1f} to {fd.ci95_pct[1]:+.1f} %"
+        interval = (
+            ""
+            if fd.ci95_pct is None
+            else (f", 95 % interval {fd.ci95_pct[0]:+.1f} to {fd.ci95_pct[1]:+.1f} %")
         )
         change = "" if fd.increase_pct is None else f" ({fd.increase_pct:+.1f} %{interval})"
         rows += [
-            (f"FD ({fd.embedder}, {fd.estimator}, n = {fd.n})",
-             f"{fd.full_precision:.4f} → {fd.quantized:.4f}{change}"),
+            (
+                f"FD ({fd.embedder}, {fd.estimator}, n = {fd.n})",
+                f"{fd.full_precision:.4f} → {fd.quantized:.4f}{change}",
+            ),
             ("verdict", fd.verdict),
         ]
     return rows
@@ -67,7 +77,14 @@ def to_markdown(report: Report) -> str:
         )
         for pair in report.pairs
     )
-    header = ("prompt", "latent SQNR (dB)", "log-mel L1 (dB)", "divergence", "reference", "quantized")
+    header = (
+        "prompt",
+        "latent SQNR (dB)",
+        "log-mel L1 (dB)",
+        "divergence",
+        "reference",
+        "quantized",
+    )
     sections = [
         f"# {report.adm.id}: {report.plan.name}",
         table(("", ""), summary_rows(report)),

@@ -146,17 +146,14 @@ def text_change_pct(ear: Ear, banks: Banks) -> tuple[float, float, float | None]
 def distribution_scores(ear: Ear, banks: Banks, found: Embeddings) -> tuple[Score, ...]:
     """KAD, KL, IS, agreement and text score of the quantized bank, where they can be computed."""
     n = len(banks.prompts)
-    logits = {
-        name: ear.class_logits(samples_of(bank))
-        for name, bank in (("full", banks.full), ("quantized", banks.quantized))
-    }
+    full, quantized = (ear.class_logits(samples_of(bank)) for bank in (banks.full, banks.quantized))
     text_full, text_quantized, _ = text_change_pct(ear, banks)
     entries: list[tuple[str, Callable[[], float], str, bool]] = [
-        ("kad_quantized_vs_full", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
-        ("kl_ref_gen", lambda: kl_ref_gen(logits["full"], logits["quantized"]), "nat", False),
-        ("top1_agreement", lambda: top1_agreement(logits["full"], logits["quantized"]), "share", True),
-        ("is_full_precision", lambda: inception_score(logits["full"]), "classes", True),
-        ("is_quantized", lambda: inception_score(logits["quantized"]), "classes", True),
+        ("kad", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
+        ("kl_ref_gen", lambda: kl_ref_gen(full, quantized), "nat", False),
+        ("top1_agreement", lambda: top1_agreement(full, quantized), "share", True),
+        ("is_full_precision", lambda: inception_score(full), "classes", True),
+        ("is_quantized", lambda: inception_score(quantized), "classes", True),
         ("text_score_full_precision", lambda: text_full, "cosine", True),
         ("text_score_quantized", lambda: text_quantized, "cosine", True),
     ]
@@ -177,9 +174,7 @@ def fd_record(
     """Fréchet distances, their interval and the verdict; notes say what is absent and why."""
     try:
         bank = ear.reference_bank()
-        paired = PairedBanks(
-            reference=bank, full_precision=found.full, quantized=found.quantized
-        )
+        paired = PairedBanks(reference=bank, full_precision=found.full, quantized=found.quantized)
         increase = paired_increase(paired)
         clusters = np.arange(len(banks.prompts))
         to_second = paired_difference(

@@ -16,7 +16,7 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, write_clip
 from ptq.calibration.manifest import CalibrationManifest
-from ptq.calibration.observe import DEFAULT_BUCKETS, observe_states
+from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.states import StateRecorder
 from ptq.calibration.strategies import strategy
 from ptq.checkpoint import load_packed, save_packed
@@ -104,9 +104,7 @@ def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffu
     # The clip is written last: where it exists, its latents do.
     present = frozenset(i for i in range(n) if (study.run.path / clip_path(bank, i)).exists())
     seed = study.config.seed + (1 if bank == SECOND else 0)
-    request = GenerationRequest(
-        prompts=study.config.prompts, seed=seed, settings=study.settings
-    )
+    request = GenerationRequest(prompts=study.config.prompts, seed=seed, settings=study.settings)
     generator = Generator(
         adm=adm, batch_size=study.config.batch_size, should_stop=study.should_stop
     )
@@ -175,12 +173,14 @@ def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
         study.adm,
         pool,
         chosen,
-        study.layers(),
-        buckets=buckets,
-        progress=lambda done, total: study.tell(
-            Stage.CALIBRATE, len(prompts) + done * half // total, len(prompts) + half
+        Observation(
+            sites=study.layers(),
+            buckets=buckets,
+            progress=lambda done, total: study.tell(
+                Stage.CALIBRATE, len(prompts) + done * half // total, len(prompts) + half
+            ),
+            should_stop=study.should_stop,
         ),
-        should_stop=study.should_stop,
     )
     manifest = CalibrationManifest(
         strategy=chooser.id,

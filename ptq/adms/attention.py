@@ -35,7 +35,7 @@ class SiteAttentionProcessor:
         )
         mask = self._mask(attn, attention_mask, len(hidden_states), context.shape[1])
         site: nn.Module = getattr(attn, PROBABILITIES)
-        if type(site) is AttentionProbabilities and not site._forward_hooks:  # noqa: SLF001
+        if type(site) is AttentionProbabilities and not site._forward_hooks:
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, scale=attn.scale
             )
@@ -48,7 +48,7 @@ class SiteAttentionProcessor:
 
     @staticmethod
     def _heads(attn: Attention, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], attn.heads, -1).transpose(1, 2)
 
     @staticmethod
     def _mask(attn: Attention, mask: Tensor | None, batch: int, tokens: int) -> Tensor | None:

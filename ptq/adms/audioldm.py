@@ -1,4 +1,4 @@
-"""AudioLDM (Liu et al. 2023, arXiv 2301.12503): the published diffusers folder and our own in small.
+"""AudioLDM (Liu et al. 2023, arXiv 2301.12503): the published folder layout, ours in small too.
 
 Text enters through a class embedding that is concatenated to the time embedding; the UNet's
 ``attn2`` is a second self-attention. diffusers' pipeline class is frozen, so this adapter drives
@@ -44,7 +44,7 @@ class AudioLDM:
         self.source_hash = hash_weights(folder)
         self.tokenizer = RobertaTokenizer.from_pretrained(folder / "tokenizer")
         self.text_encoder: nn.Module = _part(ClapTextModelWithProjection, folder / "text_encoder")
-        self.unet = expose_probabilities_(_part(UNet2DConditionModel, folder / "unet"))
+        self.unet: Any = expose_probabilities_(_part(UNet2DConditionModel, folder / "unet"))
         self.vae = _part(AutoencoderKL, folder / "vae")
         self.vocoder = _part(_VOCODERS[index["vocoder"][1]], folder / "vocoder")
         self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")

@@ -57,7 +57,7 @@ class AudioDiffusionModel(Protocol):
     source_hash: str
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """Modules by part: ``text_encoder*``, ``conditioner``, ``denoiser``, ``vae``, ``vocoder``."""
+        """Modules by part: text_encoder*, conditioner, denoiser, vae, vocoder."""
 
     def splits(self) -> Mapping[str, int]:
         """Channel at which the skip half of a concatenated input begins, by layer name."""

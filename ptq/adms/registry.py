@@ -105,6 +105,7 @@ def find_adm(adm_id: str, folders: Mapping[str, Path] | None = None) -> AdmCard:
     if adm_id not in cards:
         hint = f"the nearest is {nearest(adm_id, cards)!r}" if cards else "none is installed"
         raise ModelError(
-            f"There is no ADM {adm_id!r}; {hint}. Name a local folder in {LOCAL_VARIABLE} to add one."
+            f"There is no ADM {adm_id!r}; {hint}. "
+            f"Name a local folder in {LOCAL_VARIABLE} to add one."
         )
     return cards[adm_id]

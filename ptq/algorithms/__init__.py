@@ -29,10 +29,12 @@ class RangeSearchFunction(Protocol):
         ...
 
 
-RANGE_SEARCHES: Mapping[RangeSearch, RangeSearchFunction] = MappingProxyType({
-    RangeSearch.MIN_MAX: rtn_qparams,
-    RangeSearch.MSE: mse_qparams,
-})
+RANGE_SEARCHES: Mapping[RangeSearch, RangeSearchFunction] = MappingProxyType(
+    {
+        RangeSearch.MIN_MAX: rtn_qparams,
+        RangeSearch.MSE: mse_qparams,
+    }
+)
 
 
 def quantize_weight(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,31 +59,40 @@ def _hook(observer: LayerObserver, buckets: int) -> Any:  # noqa: ANN401 - torch
     return hook
 
 
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What to watch, and how to be told and stopped."""
+
+    sites: Sequence[LayerInfo]
+    buckets: int = DEFAULT_BUCKETS
+    progress: Progress = no_progress
+    should_stop: ShouldStop = never_stop
+
+
 @torch.inference_mode()
 def observe_states(
-    adm: AudioDiffusionModel,
-    pool: StatePool,
-    chosen: NDArray[np.int64],
-    sites: Sequence[LayerInfo],
-    *,
-    buckets: int = DEFAULT_BUCKETS,
-    progress: Progress = no_progress,
-    should_stop: ShouldStop = never_stop,
+    adm: AudioDiffusionModel, pool: StatePool, chosen: NDArray[np.int64], wanted: Observation
 ) -> CalibrationStats:
-    """Run the chosen ``(prompt, step)`` states through the model and return what its layers saw.
+    """Run states through the model and return what its layers saw.
 
     Both guidance branches pass through the denoiser. The other parts are run only where one of
     their activations is watched.
 
+    Args:
+        adm: The model.
+        pool: Recorded trajectories.
+        chosen: States as ``(count, 2)`` pairs of prompt and step.
+        wanted: What to watch.
+
     Raises:
         Cancelled: As soon as ``should_stop`` says so.
     """
-    watched = [info for info in sites if info.kind.has_input]
-    with observing(adm.parts(), watched, buckets) as observers:
+    watched = [info for info in wanted.sites if info.kind.has_input]
+    with observing(adm.parts(), watched, wanted.buckets) as observers:
         times = adm.schedule(pool.settings.steps)
         steps = sorted({int(step) for step in chosen[:, 1]})
         for done, step in enumerate(steps, start=1):
-            if should_stop():
+            if wanted.should_stop():
                 raise Cancelled(f"Stopped before calibration step {done} of {len(steps)}.")
             rows = torch.from_numpy(chosen[chosen[:, 1] == step, 0])
             context = StepContext(
@@ -90,7 +100,7 @@ def observe_states(
             )
             conditioning = _rows(pool.conditioning, rows)
             predict(adm, pool.inputs[rows, step], conditioning, context, pool.settings.guidance)
-            progress(done, len(steps))
+            wanted.progress(done, len(steps))
         _run_other_parts(adm, pool, {info.part for info in watched})
         # An autoencoder's encoder never runs in generation: it has no statistics, and needs none.
         return {name: seen.result() for name, seen in observers.items() if seen.has_data}

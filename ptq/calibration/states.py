@@ -1,4 +1,4 @@
-"""Denoiser states along the deployed sampler's trajectory: the material of every calibration set."""
+"""Denoiser states along the deployed sampler's trajectory for calibration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -47,7 +47,10 @@ class UniformStrategy:
         # of states per step equal to within one; a stride spreads an incomplete last row.
         full, rest = divmod(count, n_steps)
         steps = np.concatenate(
-            [np.tile(np.arange(n_steps), full), np.linspace(0, n_steps - 1, rest).round()]
+            [
+                np.tile(np.arange(n_steps), full),
+                np.linspace(0, n_steps - 1, rest).round(),
+            ]
         ).astype(np.int64)
         rows = np.concatenate([np.repeat(np.arange(full), n_steps), np.full(rest, full)])
         return np.stack([orders[rows.astype(np.int64), steps], steps], axis=1)

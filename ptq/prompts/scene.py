@@ -1,4 +1,4 @@
-"""A scene: which sound events happen, how, and in what relation. What a caption says, as a value."""
+"""A scene as a value: which sound events happen, how, and in what relation."""
 
 import enum
 import hashlib

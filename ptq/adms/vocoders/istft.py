@@ -50,7 +50,8 @@ class ConvNeXtBlock(nn.Module):
         """Map ``(batch, width, frames)`` to the same shape."""
         y = self.norm(self.depthwise(x).transpose(1, 2))
         y = self.contract(F.gelu(self.expand(y))) * self.gain
-        return x + y.transpose(1, 2)
+        mixed: Tensor = x + y.transpose(1, 2)
+        return mixed
 
 
 class IstftVocoder(nn.Module):

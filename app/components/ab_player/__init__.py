@@ -1,0 +1,5 @@
+"""ABPlayer: two to five versions of one sound, switched at the same sample."""
+
+from app.components.ab_player.player import ABPlayer, PlayerValue, TrackValue, clip_url
+
+__all__ = ["ABPlayer", "PlayerValue", "TrackValue", "clip_url"]

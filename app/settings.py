@@ -1,0 +1,130 @@
+"""What the operator of the page may decide, read once from environment variables."""
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptq.errors import ConfigError
+
+PREFIX = "PTQ4ADM_"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalADM:
+    """A published ADM in a folder of the operator, and the name the page gives it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The limits and places of one running page.
+
+    Attributes:
+        runs: Folder that takes one sub-folder per study (``PTQ4ADM_RUNS``).
+        local_adms: Published ADMs on disk (``PTQ4ADM_LOCAL_ADMS``: ``name=folder``, joined by
+            the path separator of the system).
+        max_steps: Most denoising steps a visitor may ask for (``PTQ4ADM_MAX_STEPS``).
+        max_prompts: Most prompts in one study (``PTQ4ADM_MAX_PROMPTS``).
+        max_seconds: Longest clip, in seconds (``PTQ4ADM_MAX_SECONDS``).
+        max_queued: Jobs that may wait behind the running one (``PTQ4ADM_MAX_QUEUED``).
+        threads: Threads of one computation (``PTQ4ADM_THREADS``).
+    """
+
+    runs: Path = Path("runs")
+    local_adms: tuple[LocalADM, ...] = ()
+    max_steps: int = 100
+    max_prompts: int = 64
+    max_seconds: float = 10.24
+    max_queued: int = 4
+    threads: int = 1
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings; what is not set keeps its default.
+
+        Args:
+            environ: Variables by name; those that do not start with ``PTQ4ADM_`` are ignored.
+
+        Raises:
+            ConfigError: A variable is misspelt, out of range, or names a folder that is not there.
+        """
+        _reject_unknown(environ)
+        runs = Path(environ.get(PREFIX + "RUNS") or cls.runs).expanduser()
+        if runs.exists() and not runs.is_dir():
+            raise ConfigError(f"{PREFIX}RUNS is {str(runs)!r}, a file; name a folder.")
+        return cls(
+            runs=runs,
+            local_adms=_local_adms(environ.get(PREFIX + "LOCAL_ADMS", "")),
+            max_steps=_whole_number(environ, "MAX_STEPS", cls.max_steps, at_least=1),
+            max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
+            max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
+            max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
+            threads=_whole_number(environ, "THREADS", os.cpu_count() or 1, at_least=1),
+        )
+
+
+_VARIABLES = tuple(PREFIX + name.upper() for name in Settings.__dataclass_fields__)
+
+
+def _reject_unknown(environ: Mapping[str, str]) -> None:
+    """A misspelt limit that is silently ignored would be no limit."""
+    for name in environ:
+        if name.startswith(PREFIX) and name not in _VARIABLES:
+            nearest = difflib.get_close_matches(name, _VARIABLES, n=1, cutoff=0)[0]
+            raise ConfigError(f"{name} is not a setting of this page; did you mean {nearest}?")
+
+
+def _whole_number(environ: Mapping[str, str], name: str, default: int, *, at_least: int) -> int:
+    text = environ.get(PREFIX + name, "").strip() or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < at_least:
+        raise ConfigError(
+            f"{PREFIX}{name} is {text!r}; give a whole number of at least {at_least}."
+        )
+    return int(text)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(PREFIX + name, "").strip() or str(default)
+    message = f"{PREFIX}{name} is {text!r}; give a positive number of seconds, such as {default}."
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ConfigError(message) from error
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise ConfigError(message)
+    return seconds
+
+
+def _local_adms(text: str) -> tuple[LocalADM, ...]:
+    adms: dict[str, LocalADM] = {}
+    for entry in filter(None, (part.strip() for part in text.split(os.pathsep))):
+        adm = _local_adm(entry)
+        if adm.name in adms:
+            raise ConfigError(
+                f"{PREFIX}LOCAL_ADMS uses the name {adm.name!r} twice; give each folder its own."
+            )
+        adms[adm.name] = adm
+    return tuple(adms.values())
+
+
+def _local_adm(entry: str) -> LocalADM:
+    name, separator, folder = (part.strip() for part in entry.partition("="))
+    if not separator or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{PREFIX}LOCAL_ADMS has the entry {entry!r}; write name=folder, the name in "
+            f"lower-case letters, digits, dots and dashes, and put {os.pathsep!r} between entries."
+        )
+    path = Path(folder).expanduser()
+    if not folder or not path.is_dir():
+        raise ConfigError(
+            f"{PREFIX}LOCAL_ADMS points {name!r} to {folder!r}, which is not a folder; "
+            "correct the path or remove the entry."
+        )
+    return LocalADM(name=name, path=path)

@@ -1,0 +1,296 @@
+"""The command line: one subcommand a stage. Progress goes to stderr, results to stdout."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import Cancelled, ConfigError, PTQError
+from ptq.presets import PRESETS, preset
+from ptq.report import Report
+from ptq.report_markdown import megabytes, number, summary_rows, table
+from ptq.run_folder import REPORT_NAME
+from ptq.study_config import CalibrationSettings, StudyConfig, read_prompts
+from ptq.study_events import StudyEvent
+
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 130
+DEFAULT_ADM = "mini-audioldm"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit status."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.command
+    try:
+        command(arguments)
+    except (Cancelled, KeyboardInterrupt):
+        print("Stopped; run the same command again to resume.", file=sys.stderr)
+        return EXIT_STOPPED
+    except PTQError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ptq", description="Quantize text-to-audio diffusion models, and hear it."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], *words: str) -> Any:  # noqa: ANN401 - argparse's own type is private
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        for word in words:
+            sub.add_argument(word)
+        sub.add_argument("--json", action="store_true", help="print exactly one JSON object")
+        return sub
+
+    add("adms", _adms)
+    _plan_options(add("layers", _layers, "adm"))
+    prompts = add("prompts", _prompts, "adm")
+    prompts.add_argument("-n", "--prompts", type=int, default=8)
+    prompts.add_argument("--seed", type=int, default=0)
+    for name, command in (("calibrate", _calibrate), ("quantize", _quantize), ("study", _study)):
+        _study_options(add(name, command, "adm"))
+    generate = add("generate", _generate, "adm", "prompt")
+    _sampling_options(generate)
+    generate.add_argument("--out", type=Path, default=Path("clip.flac"))
+    add("report", _report, "run")
+    add("compare", _compare, "run", "other")
+    return parser
+
+
+def _plan_options(sub: argparse.ArgumentParser) -> None:
+    source = sub.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="ptq4adm", help=", ".join(PRESETS))
+    source.add_argument("--plan", type=Path, help="a file of ordered rules, or JSON")
+
+
+def _sampling_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--steps", type=int, default=20)
+    sub.add_argument("--guidance", type=float, default=2.5)
+    sub.add_argument("--seconds", type=float, default=5.12)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--device", choices=["cpu"], default="cpu")
+
+
+def _study_options(sub: argparse.ArgumentParser) -> None:
+    _plan_options(sub)
+    _sampling_options(sub)
+    sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
+    sub.add_argument("--from", dest="prompt_file", type=Path, help="a text file, one prompt a line")
+    sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
+    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+
+
+def quant_config(arguments: argparse.Namespace) -> QuantConfig:
+    """The rules that the flags name.
+
+    Raises:
+        ConfigError: If the preset or the file cannot be followed.
+    """
+    if arguments.plan is None:
+        return preset(arguments.preset)
+    try:
+        text = arguments.plan.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The plan {arguments.plan} cannot be read ({error}).") from error
+    if text.lstrip().startswith("{"):
+        return QuantConfig.from_json(text)
+    return QuantConfig(name=arguments.plan.stem, rules=parse_rules(text))
+
+
+def study_config(arguments: argparse.Namespace) -> StudyConfig:
+    """The study that the flags describe."""
+    from ptq.prompts.suites import Suite, draw_suite
+
+    if arguments.prompt_file is not None:
+        prompts = read_prompts(arguments.prompt_file)
+    else:
+        prompts = tuple(p.text for p in draw_suite(Suite.FINAL, arguments.prompts, arguments.seed))
+    return StudyConfig(
+        adm=arguments.adm,
+        quant=quant_config(arguments),
+        prompts=prompts,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+        seconds=arguments.seconds,
+        calibration=CalibrationSettings(prompts=arguments.calibration_prompts),
+    )
+
+
+def _show(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> None:
+    print(json.dumps(value, indent=2) if arguments.json else text)
+
+
+def _progress(event: StudyEvent) -> None:
+    end = "\n" if event.done == event.total else "\r"
+    print(f"{event.stage:<16} {event.done}/{event.total}", end=end, file=sys.stderr, flush=True)
+
+
+def _adms(arguments: argparse.Namespace) -> None:
+    """List the models that can be loaded."""
+    from ptq.adms.registry import list_adms
+
+    cards: list[dict[str, Any]] = [
+        {
+            "id": card.id,
+            "family": card.family,
+            "size_bytes": card.size_bytes,
+            "licence": card.licence,
+            "source": card.source,
+            "state": card.state.value,
+        }
+        for card in list_adms()
+    ]
+    rows = [(c["id"], c["family"], megabytes(c["size_bytes"]), c["state"]) for c in cards]
+    _show(arguments, {"adms": cards}, table(("id", "family", "size", "state"), rows))
+
+
+def _load(adm_id: str) -> Any:  # noqa: ANN401 - the protocol lives behind torch
+    from ptq.adms.loading import load_adm
+    from ptq.adms.registry import find_adm
+
+    return load_adm(find_adm(adm_id))
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    """List a model's layers and what a plan does to each."""
+    from ptq.layers import inventory
+    from ptq.plan import resolve_plan
+
+    adm = _load(arguments.adm)
+    layers = inventory(adm.parts(), adm.splits())
+    plan = resolve_plan(quant_config(arguments), layers)
+    infos = {info.name: info for info in layers}
+    rows = []
+    for spec in plan.layers:
+        weight, activation = spec.scheme.weight, spec.scheme.activation
+        rows.append(
+            {
+                "name": spec.name,
+                "kind": infos[spec.name].kind.value,
+                "w_bits": weight.bits if weight else 16,
+                "a_bits": activation.bits if activation else 16,
+                "bytes": -(-spec.weight_bits_stored(infos[spec.name]) // 8),
+            }
+        )
+    text = table(tuple(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    _show(arguments, {"layers": rows, "size_bytes": plan.size_bytes(layers)}, text)
+
+
+def _prompts(arguments: argparse.Namespace) -> None:
+    """Draw prompts from the final suite and say which sounds they cover."""
+    from ptq.prompts.lexicon import default_lexicon
+    from ptq.prompts.suites import Suite, draw_suite
+
+    drawn = draw_suite(Suite.FINAL, arguments.prompts, arguments.seed)
+    heard = {source for p in drawn if p.scene is not None for source in p.scene.sources}
+    known = default_lexicon().embedded
+    coverage = {"sources": len(heard), "of": len(known), "share": len(heard) / len(known)}
+    texts = [prompt.text for prompt in drawn]
+    _show(arguments, {"prompts": texts, "coverage": coverage}, "\n".join(texts))
+
+
+def _staged(arguments: argparse.Namespace) -> Any:  # noqa: ANN401 - lives behind torch
+    from ptq.adms.sampling import never_stop
+    from ptq.stages import StudyContext
+    from ptq.study import run_folder_of
+
+    config, adm = study_config(arguments), _load(arguments.adm)
+    return StudyContext(
+        config=config,
+        adm=adm,
+        run=run_folder_of(config, adm, arguments.out),
+        on_event=_progress,
+        should_stop=never_stop,
+    )
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    """Measure the activation statistics that a plan needs."""
+    from ptq.stages import STATS, calibrate_stage, plan_stage
+
+    study = _staged(arguments)
+    stats = calibrate_stage(study, plan_stage(study))
+    path = str(study.run.path / STATS) if stats else None
+    text = path or "The plan has no static activations; nothing to measure."
+    _show(arguments, {"layers": len(stats), "path": path}, text)
+
+
+def _quantize(arguments: argparse.Namespace) -> None:
+    """Quantize a model and write its packed checkpoint."""
+    from ptq.checkpoint import packed_bytes
+    from ptq.stages import PACKED, calibrate_stage, plan_stage, quantize_stage
+
+    study = _staged(arguments)
+    plan = plan_stage(study)
+    quantize_stage(study, plan, calibrate_stage(study, plan))
+    folder = study.run.path / PACKED
+    size = packed_bytes(folder)
+    _show(arguments, {"path": str(folder), "bytes": size}, f"{folder} ({megabytes(size)})")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    """Generate one full-precision clip."""
+    from ptq.adms.sampling import SamplingSettings
+    from ptq.audio import write_clip
+    from ptq.generation import GenerationRequest, Generator
+
+    settings = SamplingSettings(
+        steps=arguments.steps, guidance=arguments.guidance, seconds=arguments.seconds
+    )
+    request = GenerationRequest(prompts=(arguments.prompt,), seed=arguments.seed, settings=settings)
+    clip = next(Generator(adm=_load(arguments.adm))(request))
+    path = str(write_clip(arguments.out, clip.audio))
+    _show(arguments, {"path": path, "seconds": clip.audio.seconds}, path)
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    """Calibrate, quantize, generate pairs, score them and write the report."""
+    from ptq.metrics.embed import find_ear
+    from ptq.study import run_folder_of, run_study
+
+    config, adm = study_config(arguments), _load(arguments.adm)
+    report = run_study(config, adm, runs=arguments.out, ear=find_ear(), on_event=_progress)
+    folder = run_folder_of(config, adm, arguments.out).path
+    text = f"{table(('', ''), summary_rows(report))}\n\nClips and report: {folder}{os.sep}"
+    _show(arguments, json.loads(report.to_json()), text)
+
+
+def _read(run: str) -> Report:
+    path = Path(run) / REPORT_NAME
+    if not path.is_file():
+        raise ConfigError(f"There is no {REPORT_NAME} in {run}; name the folder of a finished run.")
+    return Report.from_json(path.read_text(encoding="utf-8"))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    """Print the report of a run."""
+    from ptq.report_markdown import to_markdown
+
+    report = _read(arguments.run)
+    _show(arguments, json.loads(report.to_json()), to_markdown(report))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    """Set two runs side by side."""
+    first, second = _read(arguments.run), _read(arguments.other)
+    figures: list[tuple[str, float | None, float | None]] = [
+        ("size (MB)", *(r.size.pipeline.quantized_bytes / 1e6 for r in (first, second))),
+        ("latent SQNR (dB)", first.paired.latent_sqnr_db, second.paired.latent_sqnr_db),
+        ("log-mel L1 (dB)", first.paired.log_mel_l1_db, second.paired.log_mel_l1_db),
+        ("divergence index", first.paired.divergence_index, second.paired.divergence_index),
+        ("FD", *(None if r.fd is None else r.fd.quantized for r in (first, second))),
+    ]
+    header = ("", first.plan.name, second.plan.name)
+    rows = [(name, number(a, 3), number(b, 3)) for name, a, b in figures]
+    value = {name: {"first": a, "second": b} for name, a, b in figures}
+    _show(arguments, {"plans": header[1:], "figures": value}, table(header, rows))
