@@ -3,6 +3,7 @@
 import math
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.affine import sqnr_db
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
-from ptq.errors import LayerError
+from ptq.errors import LayerError, MetricError
 from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerSpec
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
@@ -72,27 +73,7 @@ def build_report(
         ear: The embedder, or the reason why there is none.
     """
     with study.timed(Stage.SCORE):
-        banks = Banks(
-            prompts=study.config.prompts,
-            full=read_bank(study, FULL),
-            second=read_bank(study, SECOND),
-            quantized=read_bank(study, QUANTIZED),
-        )
-        pairs = _pairs(study, banks)
-        notes: tuple[str, ...] = _manifest_notes(study)
-        fd: FdRecord | None = None
-        scores: tuple[Score, ...] = ()
-        if isinstance(ear, str):
-            notes += (f"fd, text score and embedding metrics are absent: {ear}",)
-        else:
-            found = embed_banks(ear, banks)
-            fd, fd_notes = fd_record(ear, banks, found)
-            scores = distribution_scores(ear, banks, found)
-            cosine, divergence = pair_embedding_scores(found)
-            pairs = _with_embeddings(pairs, cosine, divergence)
-            notes += fd_notes
-        if all(pair.paired.latent_sqnr_db is None for pair in pairs):
-            notes += ("latent_sqnr_db is absent: the latents of every pair are identical.",)
+        found = _score(study, ear)
         study.tell(Stage.SCORE, 1, 1)
     layers = study.layers()
     return Report(
@@ -106,14 +87,48 @@ def build_report(
         environment=environment(),
         size=size_record(study),
         layers=layer_records(study.adm, quantized, plan, layers),
-        paired=_median(pairs),
-        pairs=pairs,
+        paired=_median(found.pairs),
+        pairs=found.pairs,
         timings_s=dict(study.timings()),
         calibration=_calibration(study),
-        fd=fd,
-        scores=scores,
-        notes=notes,
+        fd=found.fd,
+        scores=found.scores,
+        notes=(*_manifest_notes(study), *found.notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """Everything that was measured on the clips, and why the rest was not."""
+
+    pairs: tuple[PairRecord, ...]
+    fd: FdRecord | None = None
+    scores: tuple[Score, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _score(study: StudyContext, ear: Ear | str) -> _Scored:
+    banks = Banks(
+        prompts=study.config.prompts,
+        full=read_bank(study, FULL),
+        second=read_bank(study, SECOND),
+        quantized=read_bank(study, QUANTIZED),
+    )
+    pairs = _pairs(study, banks)
+    notes: tuple[str, ...] = ()
+    if all(pair.paired.latent_sqnr_db is None for pair in pairs):
+        notes = ("latent_sqnr_db is absent: the latents of every pair are identical.",)
+    if isinstance(ear, str):
+        absent = f"fd, text score and embedding metrics are absent: {ear}"
+        return _Scored(pairs=pairs, notes=(absent, *notes))
+    found = embed_banks(ear, banks)
+    fd, fd_notes = fd_record(ear, banks, found)
+    scores, score_notes = distribution_scores(ear, banks, found)
+    try:
+        pairs = _with_embeddings(pairs, *pair_embedding_scores(found))
+    except MetricError as error:
+        notes += (f"embedding_cosine and divergence_index are absent: {error}",)
+    return _Scored(pairs=pairs, fd=fd, scores=scores, notes=(*fd_notes, *score_notes, *notes))
 
 
 def environment() -> dict[str, str]:

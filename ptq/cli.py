@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ptq.presets import PRESETS, preset
 from ptq.report import Report
 from ptq.report_markdown import megabytes, number, summary_rows, table
 from ptq.run_folder import REPORT_NAME
-from ptq.study_config import CalibrationSettings, StudyConfig, read_prompts
+from ptq.study_config import CalibrationSettings, StudyConfig, check_sampling, read_prompts
 from ptq.study_events import StudyEvent
 
 EXIT_BAD_INPUT = 2
@@ -57,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     prompts.add_argument("-n", "--prompts", type=int, default=8)
     prompts.add_argument("--seed", type=int, default=0)
     for name, command in (("calibrate", _calibrate), ("quantize", _quantize), ("study", _study)):
-        _study_options(add(name, command, "adm"))
+        options = add(name, command, "adm")
+        _study_options(options)
+    options.add_argument("--link", type=Path, help="also make this path point to the run")
     generate = add("generate", _generate, "adm", "prompt")
     _sampling_options(generate)
     generate.add_argument("--out", type=Path, default=Path("clip.flac"))
@@ -140,14 +143,7 @@ def _adms(arguments: argparse.Namespace) -> None:
     from ptq.adms.registry import list_adms
 
     cards: list[dict[str, Any]] = [
-        {
-            "id": card.id,
-            "family": card.family,
-            "size_bytes": card.size_bytes,
-            "licence": card.licence,
-            "source": card.source,
-            "state": card.state.value,
-        }
+        {key: value for key, value in asdict(card).items() if key != "folder"}
         for card in list_adms()
     ]
     rows = [(c["id"], c["family"], megabytes(c["size_bytes"]), c["state"]) for c in cards]
@@ -244,6 +240,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     from ptq.audio import write_clip
     from ptq.generation import GenerationRequest, Generator
 
+    check_sampling(steps=arguments.steps, seconds=arguments.seconds, guidance=arguments.guidance)
     settings = SamplingSettings(
         steps=arguments.steps, guidance=arguments.guidance, seconds=arguments.seconds
     )
@@ -255,12 +252,15 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 def _study(arguments: argparse.Namespace) -> None:
     """Calibrate, quantize, generate pairs, score them and write the report."""
-    from ptq.metrics.embed import find_ear
+    from ptq.metrics.embed.ear import find_ear
     from ptq.study import run_folder_of, run_study
 
     config, adm = study_config(arguments), _load(arguments.adm)
     report = run_study(config, adm, runs=arguments.out, ear=find_ear(), on_event=_progress)
-    folder = run_folder_of(config, adm, arguments.out).path
+    run = run_folder_of(config, adm, arguments.out)
+    folder = run.path
+    if arguments.link is not None:
+        run.link(arguments.link)
     text = f"{table(('', ''), summary_rows(report))}\n\nClips and report: {folder}{os.sep}"
     _show(arguments, json.loads(report.to_json()), text)
 
@@ -283,13 +283,14 @@ def _report(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     """Set two runs side by side."""
     first, second = _read(arguments.run), _read(arguments.other)
-    figures: list[tuple[str, float | None, float | None]] = [
-        ("size (MB)", *(r.size.pipeline.quantized_bytes / 1e6 for r in (first, second))),
-        ("latent SQNR (dB)", first.paired.latent_sqnr_db, second.paired.latent_sqnr_db),
-        ("log-mel L1 (dB)", first.paired.log_mel_l1_db, second.paired.log_mel_l1_db),
-        ("divergence index", first.paired.divergence_index, second.paired.divergence_index),
-        ("FD", *(None if r.fd is None else r.fd.quantized for r in (first, second))),
-    ]
+    readers: dict[str, Callable[[Report], float | None]] = {
+        "size (MB)": lambda r: r.size.pipeline.quantized_bytes / 1e6,
+        "latent SQNR (dB)": lambda r: r.paired.latent_sqnr_db,
+        "log-mel L1 (dB)": lambda r: r.paired.log_mel_l1_db,
+        "divergence index": lambda r: r.paired.divergence_index,
+        "FD": lambda r: None if r.fd is None else r.fd.quantized,
+    }
+    figures = [(name, read(first), read(second)) for name, read in readers.items()]
     header = ("", first.plan.name, second.plan.name)
     rows = [(name, number(a, 3), number(b, 3)) for name, a, b in figures]
     value = {name: {"first": a, "second": b} for name, a, b in figures}

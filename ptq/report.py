@@ -60,16 +60,17 @@ class Report:
         """
         try:
             data = json.loads(text)
-            if data["schema"] != REPORT_SCHEMA:
-                raise CheckpointError(
-                    f"The report has schema {data['schema']}, this version reads {REPORT_SCHEMA}; "
-                    "update or run the study again."
-                )
-            report: Report = _read(cls, data)
+            schema = data["schema"]
+            report: Report | None = _read(cls, data) if schema == REPORT_SCHEMA else None
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"The report is damaged ({error}); run the study again."
             ) from error
+        if report is None:
+            raise CheckpointError(
+                f"The report has schema {schema}, this version reads {REPORT_SCHEMA}; "
+                "update or run the study again."
+            )
         return report
 
 

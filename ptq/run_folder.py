@@ -1,7 +1,6 @@
 """A run on disk: files written atomically, so that a process killed at any moment can resume."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +57,9 @@ class RunFolder:
         partial.replace(path)
         return path
 
-    def remove(self, name: str) -> None:
-        """Remove a folder of intermediate files."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+    def link(self, path: Path) -> None:
+        """Make ``path`` a symbolic link to the run, replacing an older link."""
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(self.path.resolve(), target_is_directory=True)
+        partial.replace(path)

@@ -49,13 +49,14 @@ class Ear(Protocol):
     def embed(self, clips: Sequence[Array]) -> Array:
         """Embeddings ``(n, dim)``."""
 
-    def class_logits(self, clips: Sequence[Array]) -> Array:
-        """Source logits ``(n, sources)``."""
+    def class_logits(self, embeddings: Array) -> Array:
+        """Source logits ``(n, sources)`` of embeddings."""
 
     def text_score(self, clips: Sequence[Array], texts: Sequence[str]) -> Array:
         """Cosine of every clip with its text, ``(n,)``."""
 
-    def reference_bank(self) -> ReferenceBank:
+    @property
+    def bank(self) -> ReferenceBank:
         """Statistics of the reference distribution."""
 
 
@@ -125,7 +126,9 @@ def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArr
     """Embedding cosine and divergence index of every pair, ``(n,)`` each."""
     cosine = np.asarray(embedding_cosine(found.full, found.quantized))
     seed = np.asarray(embedding_cosine(found.full, found.second))
-    return cosine, np.asarray(divergence_index(1.0 - cosine, 1.0 - seed))
+    # Rounding puts the cosine of equal clips a hair above 1; a distance is never negative.
+    apart, seeds_apart = np.maximum(1.0 - cosine, 0.0), np.maximum(1.0 - seed, 0.0)
+    return cosine, np.asarray(divergence_index(apart, seeds_apart))
 
 
 def text_change_pct(ear: Ear, banks: Banks) -> tuple[float, float, float | None]:
@@ -143,10 +146,11 @@ def text_change_pct(ear: Ear, banks: Banks) -> tuple[float, float, float | None]
     return float(np.mean(full)), float(np.mean(quantized)), lower
 
 
-def distribution_scores(ear: Ear, banks: Banks, found: Embeddings) -> tuple[Score, ...]:
-    """KAD, KL, IS, agreement and text score of the quantized bank, where they can be computed."""
-    n = len(banks.prompts)
-    full, quantized = (ear.class_logits(samples_of(bank)) for bank in (banks.full, banks.quantized))
+def distribution_scores(
+    ear: Ear, banks: Banks, found: Embeddings
+) -> tuple[tuple[Score, ...], tuple[str, ...]]:
+    """KAD, KL, IS, agreement and text score of the quantized bank; notes say what is absent."""
+    full, quantized = (ear.class_logits(rows) for rows in (found.full, found.quantized))
     text_full, text_quantized, _ = text_change_pct(ear, banks)
     entries: list[tuple[str, Callable[[], float], str, bool]] = [
         ("kad", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
@@ -157,12 +161,15 @@ def distribution_scores(ear: Ear, banks: Banks, found: Embeddings) -> tuple[Scor
         ("text_score_full_precision", lambda: text_full, "cosine", True),
         ("text_score_quantized", lambda: text_quantized, "cosine", True),
     ]
-    values = ((name, _or_none(compute), unit, up) for name, compute, unit, up in entries)
-    return tuple(
-        Score(name=f"{name}_{ear.id}", value=value, unit=unit, higher_is_better=up, n=n)
-        for name, value, unit, up in values
-        if value is not None
-    )
+    scores, notes = list[Score](), list[str]()
+    for name, compute, unit, up in entries:
+        named = f"{name}_{ear.id}"
+        try:
+            value, n = compute(), len(banks.prompts)
+            scores.append(Score(name=named, value=value, unit=unit, higher_is_better=up, n=n))
+        except MetricError as error:
+            notes.append(f"{named} is absent: {error}")
+    return tuple(scores), tuple(notes)
 
 
 def fd_record(
@@ -173,26 +180,17 @@ def fd_record(
 ) -> tuple[FdRecord | None, tuple[str, ...]]:
     """Fréchet distances, their interval and the verdict; notes say what is absent and why."""
     try:
-        bank = ear.reference_bank()
-        paired = PairedBanks(reference=bank, full_precision=found.full, quantized=found.quantized)
-        increase = paired_increase(paired)
-        clusters = np.arange(len(banks.prompts))
-        to_second = paired_difference(
-            PairedBanks(
-                reference=found.second,
-                full_precision=found.full,
-                quantized=found.quantized,
-                clusters=clusters,
-                reference_clusters=clusters,
-            )
+        paired = PairedBanks(
+            reference=ear.bank, full_precision=found.full, quantized=found.quantized
         )
+        increase = paired_increase(paired)
+        bound = _self_distance_bound(found)
     except MetricError as error:
         return None, (f"fd is absent: {error}",)
     defects = new_defects(
         [clip_flags(clip.samples) for clip in banks.full],
         [clip_flags(clip.samples) for clip in banks.quantized],
     )
-    bound = to_second.upper95
     evidence = Evidence(
         n=increase.n,
         dim=increase.dim,
@@ -200,7 +198,7 @@ def fd_record(
         upper95_pct=increase.upper95_pct,
         self_fd_upper_pct=None if bound is None else 100.0 * bound / increase.full_precision,
         text_score_lower_pct=text_change_pct(ear, banks)[2],
-        divergence_index=float(np.median(pair_embedding_scores(found)[1])),
+        divergence_index=_or_none(lambda: float(np.median(pair_embedding_scores(found)[1]))),
         new_silent=defects.silent,
         new_clipped=defects.clipped,
         new_nan=defects.nan,
@@ -223,3 +221,17 @@ def fd_record(
         noise_floor=increase.noise_floor,
     )
     return record, (*increase.notes, *judgement.reasons)
+
+
+def _self_distance_bound(found: Embeddings) -> float | None:
+    """Upper bound of FD(quantized, second seed) − FD(full, second seed)."""
+    clusters = np.arange(len(found.full))
+    return paired_difference(
+        PairedBanks(
+            reference=found.second,
+            full_precision=found.full,
+            quantized=found.quantized,
+            clusters=clusters,
+            reference_clusters=clusters,
+        )
+    ).upper95

@@ -55,12 +55,7 @@ class StudyConfig:
                 f"A study needs 1 to {MAX_PROMPTS} prompts, got {len(self.prompts)}; "
                 "write one prompt a line."
             )
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise ConfigError(f"{self.steps} steps are out of range; choose 1 to {MAX_STEPS}.")
-        if not 0.64 <= self.seconds <= 60.0:
-            raise ConfigError(f"{self.seconds} s is out of range; choose 0.64 to 60 seconds.")
-        if not 0.0 <= self.guidance <= 30.0:
-            raise ConfigError(f"Guidance {self.guidance} is out of range; choose 0 to 30.")
+        check_sampling(steps=self.steps, seconds=self.seconds, guidance=self.guidance)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values."""
@@ -71,6 +66,20 @@ class StudyConfig:
         """Hash of everything a result depends on, the model's weights included."""
         text = json.dumps([self.to_dict(), source_hash], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_sampling(*, steps: int, seconds: float, guidance: float) -> None:
+    """Refuse settings that no clip can be sampled with.
+
+    Raises:
+        ConfigError: Naming the range.
+    """
+    if not 1 <= steps <= MAX_STEPS:
+        raise ConfigError(f"{steps} steps are out of range; choose 1 to {MAX_STEPS}.")
+    if not 0.64 <= seconds <= 60.0:
+        raise ConfigError(f"{seconds} s is out of range; choose 0.64 to 60 seconds.")
+    if not 0.0 <= guidance <= 30.0:
+        raise ConfigError(f"Guidance {guidance} is out of range; choose 0 to 30.")
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:

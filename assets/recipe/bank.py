@@ -80,4 +80,6 @@ def write_bank(embeddings: NDArray[np.float32], path: Path) -> None:
     tensors["bandwidth"] = np.asarray([median_distance(embeddings)])
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
+    # safetensors writes files that only their owner may read.
+    partial.chmod(0o644)
     partial.replace(path)

@@ -62,13 +62,15 @@ def _from_afar(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArra
     n_tail = int(0.35 * SAMPLE_RATE_HZ)
     tail = rng.standard_normal(n_tail) * np.exp(-np.arange(n_tail) / (0.09 * SAMPLE_RATE_HZ))
     tail *= 0.5 / np.linalg.norm(tail)
-    return dull + signal.oaconvolve(dull, tail)[: len(dull)]
+    distant: NDArray[np.float64] = dull + signal.oaconvolve(dull, tail)[: len(dull)]
+    return distant
 
 
 def _to_level(samples: NDArray[np.float64], rms_db: float) -> NDArray[np.float64]:
     """Scale to a level by the loudest 0.4 s, so that sparse and dense sounds match."""
     power = np.convolve(samples**2, np.ones(6400) / 6400, mode="same")
-    return samples * 10 ** (rms_db / 20) / np.sqrt(power.max() + 1e-12)
+    gain = 10 ** (rms_db / 20) / float(np.sqrt(power.max() + 1e-12))
+    return samples * gain
 
 
 def render_event(event: Event, rng: np.random.Generator, n_samples: int) -> NDArray[np.float64]:

@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.dataset import SHARD_CLIPS, Dataset, caption_of
-from assets.recipe.text import EMBEDDING_WIDTH, build_text_encoder, build_tokenizer
+from assets.recipe.text import EMBEDDING_WIDTH, build_text_encoder
 from assets.recipe.training import Training, TrainingSettings
 from assets.recipe.vae import LATENT_CHANNELS
 
 _CHANNELS = (64, 128, 192)
-_BATCH_HALF, _BATCH_FULL = 24, 12
 _NULL_SHARE = 0.1
 # min-SNR-5 (Hang et al. 2023, arXiv 2303.09556, eq. 4) for the epsilon target.
 _SNR_CAP = 5.0
@@ -99,16 +98,21 @@ class DenoiserStage:
     half: LatentData
     full: LatentData
     full_share: float
-    scaling_factor: float
+    tokenizer: RobertaTokenizer
     folder: Path
     steps: int
     device: torch.device
 
-    def train(self) -> tuple[TextConditionedDenoiser, RobertaTokenizer]:
-        """Train to the end, resuming; returns the averaged module and its tokenizer."""
+    def train(self, start: TextConditionedDenoiser | None = None) -> TextConditionedDenoiser:
+        """Train to the end, resuming; returns the averaged module.
+
+        Args:
+            start: Weights to begin with where there is nothing to resume.
+        """
         torch.manual_seed(0)
-        tokenizer = build_tokenizer(self.folder / "tokenizer")
-        model = TextConditionedDenoiser().to(self.device, memory_format=torch.channels_last)
+        tokenizer = self.tokenizer
+        model = (TextConditionedDenoiser() if start is None else start).to(self.device)
+        model.unet.to(memory_format=torch.channels_last)
         settings = TrainingSettings(
             name="denoiser",
             folder=self.folder,
@@ -124,7 +128,7 @@ class DenoiserStage:
             data = self.full if rng.random() < self.full_share else self.half
             indices = rng.integers(0, len(data.dataset), data.batch)
             rows = [shards[id(data)][i // SHARD_CLIPS][i % SHARD_CLIPS] for i in indices]
-            latents = torch.from_numpy(np.stack(rows).astype(np.float32)) * self.scaling_factor
+            latents = torch.from_numpy(np.stack(rows).astype(np.float32))
             texts = [
                 ""
                 if rng.random() < _NULL_SHARE
@@ -135,7 +139,8 @@ class DenoiserStage:
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             return _loss(model, latents.to(self.device), dict(tokens), alphas, generator)
 
-        return Training(model, settings).run(loss_at), tokenizer  # type: ignore[return-value]
+        trained: TextConditionedDenoiser = Training(model, settings).run(loss_at)  # type: ignore[assignment]
+        return trained
 
 
 def _loss(
@@ -155,4 +160,5 @@ def _loss(
     error = ((predicted.float() - noise) ** 2).mean(dim=(1, 2, 3))
     snr = alpha[:, 0, 0, 0] / (1 - alpha[:, 0, 0, 0])
     weight = snr.clamp(max=_SNR_CAP) / snr
-    return (weight * error).mean()
+    loss: Tensor = (weight * error).mean()
+    return loss

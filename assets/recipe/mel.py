@@ -2,8 +2,8 @@
 
 import functools
 
-import librosa
 import torch
+from librosa.filters import mel as mel_filters
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +19,7 @@ _FLOOR = 1e-5
 
 @functools.cache
 def _filters() -> Tensor:
-    bank = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=N_MELS, fmin=0, fmax=8000)
+    bank = mel_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=N_MELS, fmin=0, fmax=8000)
     return torch.from_numpy(bank)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from assets.recipe.dataset import SHARD_CLIPS, Dataset, gather
 from assets.recipe.mel import normalised_mel
@@ -91,13 +91,14 @@ def standardise_latents_(vae: AutoencoderKL, latents: Tensor) -> AutoencoderKL:
     return vae
 
 
-def _loss(vae: nn.Module, mel: Tensor) -> Tensor:
+def _loss(vae: AutoencoderKL, mel: Tensor) -> Tensor:
     mel = mel.to(memory_format=torch.channels_last)
     with torch.autocast(mel.device.type, torch.bfloat16):
         posterior = vae.encode(mel).latent_dist
         output = vae.decode(posterior.sample()).sample
     divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
-    return (output.float() - mel).abs().mean() + _KL_WEIGHT * divergence
+    loss: Tensor = (output.float() - mel).abs().mean() + _KL_WEIGHT * divergence
+    return loss
 
 
 @torch.no_grad()

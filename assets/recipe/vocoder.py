@@ -44,10 +44,14 @@ class VocoderStage:
     steps: int
     device: torch.device
 
-    def train(self) -> IstftVocoder:
-        """Train to the end, resuming; returns the averaged model."""
+    def train(self, start: IstftVocoder | None = None) -> IstftVocoder:
+        """Train to the end, resuming; returns the averaged model.
+
+        Args:
+            start: Weights to begin with where there is nothing to resume.
+        """
         torch.manual_seed(0)
-        vocoder = IstftVocoder(IstftVocoderConfig()).to(self.device)
+        vocoder = (start or IstftVocoder(IstftVocoderConfig())).to(self.device)
         settings = TrainingSettings(
             name="vocoder",
             folder=self.folder,

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterator
 
+from ptq.errors import ConfigError
 from ptq.prompts.grammar import Prompt, draw_prompt
 from ptq.prompts.scene import Relation
 
@@ -38,7 +39,14 @@ def draw_suite(suite: Suite, count: int, seed: int) -> tuple[Prompt, ...]:
 
     Scenes are distinct as long as they have more than one event or anything is said of them;
     plain single events may come again in another wording.
+
+    Raises:
+        ConfigError: If the count is below one or the seed below zero.
     """
+    if count < 1 or seed < 0:
+        raise ConfigError(
+            f"{count} prompts from seed {seed} cannot be drawn; ask for 1 or more, from seed 0 up."
+        )
     drawn: dict[str, Prompt] = {}
     for prompt in _draws(suite, seed):
         scene = prompt.scene

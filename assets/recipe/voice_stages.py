@@ -1,0 +1,132 @@
+"""The stages that make the voice, each starting from what the previous one left."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import RobertaTokenizer
+
+from assets.recipe.dataset import Dataset
+from assets.recipe.denoiser import (
+    DenoiserStage,
+    LatentData,
+    TextConditionedDenoiser,
+    build_scheduler,
+)
+from assets.recipe.text import build_tokenizer
+from assets.recipe.vae import VaeStage, encode_dataset
+from assets.recipe.vocoder import VocoderStage
+from assets.recipe.voice import Voice
+from ptq.adms.vocoders.istft import IstftVocoder
+
+_BATCH_SHORT, _BATCH_LONG = 24, 12
+# Short clips train 2.5 times as fast, and the denoiser is convolutional: mostly short ones.
+_LONG_SHARE = 0.25
+_SOURCE = "trained by this project on synthesised sounds; see card.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceStages:
+    """Trains the parts of the voice and writes the shipped folder.
+
+    Attributes:
+        short: Clips of 2.56 s with purpose "voice".
+        long: Clips of 5.12 s with purpose "voice".
+        folder: Training states.
+        target: Where the voice ships.
+        device: Where to train.
+        from_scratch: Whether to ignore the shipped weights.
+    """
+
+    short: Dataset
+    long: Dataset
+    folder: Path
+    target: Path
+    device: torch.device
+    from_scratch: bool
+
+    @cached_property
+    def _shipped(self) -> Voice | None:
+        if self.from_scratch or not (self.target / "model_index.json").exists():
+            return None
+        return Voice.read(self.target)
+
+    def train_vae(self, steps: int) -> None:
+        """Train the autoencoder, unless one is shipped: all latents depend on it."""
+        if self._shipped is None:
+            self.short.write()
+            stage = VaeStage(
+                dataset=self.short, folder=self.folder, steps=steps, device=self.device
+            )
+            stage.train().save_pretrained(self.folder / "vae")
+
+    def vae(self) -> AutoencoderKL:
+        """The trained autoencoder, or the shipped one."""
+        if (self.folder / "vae").exists():
+            return AutoencoderKL.from_pretrained(self.folder / "vae").eval()
+        if self._shipped is None:
+            raise FileNotFoundError("There is no autoencoder yet; run the stage 'vae' first.")
+        return self._shipped.vae
+
+    def train_vocoder(self, steps: int) -> None:
+        """Train the vocoder."""
+        self.short.write()
+        stage = VocoderStage(
+            dataset=self.short, folder=self.folder, steps=steps, device=self.device
+        )
+        start = None if self._shipped is None else self._shipped.vocoder
+        stage.train(start).save_pretrained(self.folder / "vocoder")
+
+    def tokenizer(self) -> RobertaTokenizer:
+        """The learnt or shipped tokenizer."""
+        if self._shipped is not None:
+            return self._shipped.tokenizer
+        return build_tokenizer(self.folder / "tokenizer")
+
+    def train_denoiser(self, steps: int) -> None:
+        """Train denoiser and text encoder on cached latents."""
+        vae = self.vae().to(self.device, memory_format=torch.channels_last)
+        data = []
+        for dataset, batch in ((self.short, _BATCH_SHORT), (self.long, _BATCH_LONG)):
+            dataset.write()
+            paths = encode_dataset(vae, dataset)
+            data.append(LatentData(dataset=dataset, paths=paths, batch=batch))
+        stage = DenoiserStage(
+            half=data[0],
+            full=data[1],
+            full_share=_LONG_SHARE,
+            tokenizer=self.tokenizer(),
+            folder=self.folder,
+            steps=steps,
+            device=self.device,
+        )
+        start = None if self._shipped is None else self._shipped.denoiser
+        trained = stage.train(start)
+        torch.save(trained.state_dict(), self.folder / "denoiser-averaged.pt")
+
+    def denoiser(self) -> TextConditionedDenoiser:
+        """The trained denoiser, or the shipped one."""
+        path = self.folder / "denoiser-averaged.pt"
+        if not path.exists() and self._shipped is not None:
+            return self._shipped.denoiser
+        denoiser = TextConditionedDenoiser()
+        denoiser.load_state_dict(torch.load(path, weights_only=True))
+        return denoiser
+
+    def write(self) -> None:
+        """Write the shipped folder."""
+        trained = self.folder / "vocoder"
+        if trained.exists() or self._shipped is None:
+            vocoder = IstftVocoder.from_pretrained(trained)
+        else:
+            vocoder = self._shipped.vocoder
+        voice = Voice(
+            denoiser=self.denoiser(),
+            tokenizer=self.tokenizer(),
+            vae=self.vae(),
+            vocoder=vocoder,
+            scheduler=build_scheduler(),
+        )
+        voice.write(self.target, source=_SOURCE)

@@ -1,0 +1,1 @@
+"""Embedders: clips to vectors, one file each."""
