@@ -86,6 +86,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "bank": _bank,
     "vae": lambda a: _voice(a).train_vae(a.steps or 6000),
     "vocoder": lambda a: _voice(a).train_vocoder(a.steps or 12_000),
+    "reading": lambda a: _voice(a).train_reading(a.steps or 3000),
     "denoiser": lambda a: _voice(a).train_denoiser(a.steps or 40_000),
     "voice": lambda a: _voice(a).write(),
     "gallery": _gallery,

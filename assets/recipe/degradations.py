@@ -29,7 +29,7 @@ class Degradation(enum.Enum):
     CLIPPING = "share of the peak"
     JITTER = "standard deviation of the log magnitude"
     SMEAR = "frames of 8 ms"
-    STRETCH = "duration ratio"
+    STRETCH = "duration ratio of slower playback"
     DROPOUT = "share of the bands"
 
 
@@ -127,18 +127,13 @@ def _smear(clips: Tensor, frames: float, _: torch.Generator | None) -> Tensor:
 
 
 def _stretch(clips: Tensor, ratio: float, _: torch.Generator | None) -> Tensor:
-    """Phase vocoder (Flanagan & Golden 1966); what no longer fits is cut off."""
-    spectrum = _spectrum(clips)
-    magnitude, phase = spectrum.abs(), spectrum.angle()
-    place = torch.arange(spectrum.shape[2]) / ratio
-    index = place.floor().long().clamp(max=spectrum.shape[2] - 2)
-    share = place - index
-    between = magnitude[:, :, index] * (1 - share) + magnitude[:, :, index + 1] * share
-    carrier = 2 * math.pi * _HOP / _N_FFT * torch.arange(spectrum.shape[1])[:, None]
-    deviation = phase[:, :, 1:] - phase[:, :, :-1] - carrier
-    advance = carrier + deviation - 2 * math.pi * (deviation / (2 * math.pi)).round()
-    turned = phase[:, :, :1] + functional.pad(advance[:, :, index[:-1]].cumsum(2), (1, 0))
-    return _samples(torch.polar(between, turned), clips.shape[1])
+    """Slower playback, band-limited: the pitch falls too; what no longer fits is cut off."""
+    n = clips.shape[1]
+    longer = 2 * round(n * ratio / 2)
+    # Zeros above the old Nyquist frequency resample; irfft divides by the new length.
+    slow = torch.fft.irfft(torch.fft.rfft(clips), n=longer) * (longer / n)
+    cut: Tensor = slow[:, :n]
+    return cut
 
 
 def _dropout(clips: Tensor, share: float, generator: torch.Generator | None) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from transformers import RobertaTokenizer
+from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.dataset import Dataset
 from assets.recipe.denoiser import (
@@ -15,6 +15,7 @@ from assets.recipe.denoiser import (
     TextConditionedDenoiser,
     build_scheduler,
 )
+from assets.recipe.reading import ReadingStage
 from assets.recipe.text import build_tokenizer
 from assets.recipe.vae import VaeStage, encode_dataset
 from assets.recipe.vocoder import VocoderStage
@@ -102,9 +103,23 @@ class VoiceStages:
             steps=steps,
             device=self.device,
         )
-        start = None if self._shipped is None else self._shipped.denoiser
-        trained = stage.train(start)
+        trained = stage.train(self._start())
         torch.save(trained.state_dict(), self.folder / "denoiser-averaged.pt")
+
+    def train_reading(self, steps: int) -> None:
+        """Teach the text encoder to read, unless a trained one is shipped."""
+        if self._shipped is None:
+            stage = ReadingStage(
+                tokenizer=self.tokenizer(), folder=self.folder, steps=steps, device=self.device
+            )
+            stage.train().save_pretrained(self.folder / "reading")
+
+    def _start(self) -> TextConditionedDenoiser:
+        if self._shipped is not None:
+            return self._shipped.denoiser
+        start = TextConditionedDenoiser()
+        start.text_encoder = ClapTextModelWithProjection.from_pretrained(self.folder / "reading")
+        return start
 
     def denoiser(self) -> TextConditionedDenoiser:
         """The trained denoiser, or the shipped one."""
