@@ -14,6 +14,8 @@ from torch import Tensor
 from ptq.errors import CalibrationError
 
 BINS = 256
+# Values of one call that enter the histogram: counting all of them cost twice the forward pass.
+SAMPLED = 16_384
 _TINY = 1e-12
 
 
@@ -25,7 +27,8 @@ class LayerStats:
         low: smallest value, never above zero, float64 (halves, buckets).
         high: largest value, never below zero, float64 (halves, buckets).
         count: values seen, float64 (halves, buckets); 0 marks a bucket without data.
-        histogram: counts in 256 equal bins from ``low`` to ``high``, (halves, buckets, 256).
+        histogram: counts in 256 equal bins from ``low`` to ``high``, (halves, buckets, 256); of
+            large inputs an even sample is counted, and scaled up.
         channel_mean: E[x] of each input channel, float64 (channels,).
         channel_second_moment: E[x²] of each input channel, float64 (channels,).
     """
@@ -107,10 +110,6 @@ class LayerObserver:
         Raises:
             CalibrationError: for values that are not finite.
         """
-        if not torch.isfinite(values).all():
-            raise CalibrationError(
-                "a layer saw values that are not finite; calibrate in float32 or drop the sample."
-            )
         values = values.detach().float()
         self._update_moments_(values)
         channels = values.shape[self._axis]
@@ -143,21 +142,38 @@ class LayerObserver:
         )
 
     def _update_moments_(self, values: Tensor) -> None:
-        flat = values.movedim(self._axis, -1).flatten(0, -2)
-        total, squares = flat.sum(dim=0).double().cpu(), flat.square().sum(dim=0).double().cpu()
+        axis = self._axis % values.ndim
+        others = [dim for dim in range(values.ndim) if dim != axis]
+        total = values.sum(dim=others).double().cpu()
+        squares = values.square().sum(dim=others).double().cpu()
+        # A NaN or an infinity anywhere shows in the sums: no pass over the values for it.
+        if not torch.isfinite(squares).all():
+            raise CalibrationError(
+                "a layer saw values that are not finite; calibrate in float32 or drop the sample."
+            )
         self._sum = total if self._sum is None else self._sum + total
         self._squares = squares if self._squares is None else self._squares + squares
-        self._positions += flat.shape[0]
+        self._positions += values.numel() // values.shape[axis]
 
     def _update_histogram_(self, piece: Tensor, half: int, bucket: int) -> None:
         at = (half, bucket)
         low, high = (bound.double().cpu() for bound in piece.aminmax())
         old = (self._low[at].clone(), self._high[at].clone())
         new = (torch.minimum(old[0], low), torch.maximum(old[1], high))
-        counts = rebin(self._histogram[at], old, new)
+        sample = _thinned(piece)
+        counts = _count(sample, float(new[0]), float(new[1])) * (piece.numel() / sample.numel())
+        if self._count[at] > 0:
+            counts += rebin(self._histogram[at], old, new)
         self._low[at], self._high[at] = new
-        self._histogram[at] = counts + _count(piece, float(new[0]), float(new[1]))
+        self._histogram[at] = counts
         self._count[at] += piece.numel()
+
+
+def _thinned(values: Tensor) -> Tensor:
+    """Return an even sample of a large tensor; range and moments use every value."""
+    flat = values.flatten()
+    # An odd stride walks through all channels whatever the layout.
+    return flat[:: flat.numel() // SAMPLED | 1]
 
 
 def _count(values: Tensor, low: float, high: float) -> Tensor:

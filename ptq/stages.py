@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import lcm
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,7 @@ from safetensors.torch import load_file, save_file
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, write_clip
-from ptq.calibration.manifest import CalibrationManifest
-from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
-from ptq.calibration.states import StateRecorder
-from ptq.calibration.strategies import strategy
+from ptq.calibration.calibrator import Calibrator, static_buckets
 from ptq.checkpoint import load_packed, save_packed
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
@@ -27,7 +23,6 @@ from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
 from ptq.run_folder import RunFolder
-from ptq.scheme import ActivationMode
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
 
@@ -129,23 +124,9 @@ def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float
     return latents
 
 
-def needs_statistics(plan: QuantPlan) -> bool:
-    """Whether a plan has static activations."""
-    return bool(_static_buckets(plan))
-
-
-def _static_buckets(plan: QuantPlan) -> list[int]:
-    schemes = (spec.scheme.activation for spec in plan.quantized)
-    return [
-        scheme.timestep_buckets
-        for scheme in schemes
-        if scheme is not None and scheme.mode is ActivationMode.STATIC and scheme.bits < 16
-    ]
-
-
 def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
-    if not needs_statistics(plan):
+    if not static_buckets(plan):
         return {}
     stats_file = study.run.path / STATS
     if not stats_file.exists():
@@ -155,49 +136,19 @@ def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
 
 
 def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
-    wanted, chooser = study.config.calibration, strategy(study.config.calibration.strategy)
-    prompts = chooser.prompts(wanted.prompts, wanted.seed)
-    buckets = lcm(DEFAULT_BUCKETS, *_static_buckets(plan))
-    half = study.config.steps
-    recorder = StateRecorder(
+    calibrator = Calibrator(
         adm=study.adm,
-        settings=study.settings,
-        seed=wanted.seed,
+        sampling=study.settings,
+        wanted=study.config.calibration,
         batch_size=study.config.batch_size,
-        progress=lambda done, _: study.tell(Stage.CALIBRATE, done, len(prompts) + half),
+        progress=lambda done, total: study.tell(Stage.CALIBRATE, done, total),
         should_stop=study.should_stop,
     )
-    pool = recorder.record(prompts)
-    chosen = chooser.states(pool, wanted.states, wanted.seed)
-    stats = observe_states(
-        study.adm,
-        pool,
-        chosen,
-        Observation(
-            sites=study.layers(),
-            buckets=buckets,
-            progress=lambda done, total: study.tell(
-                Stage.CALIBRATE, len(prompts) + done * half // total, len(prompts) + half
-            ),
-            should_stop=study.should_stop,
-        ),
-    )
-    manifest = CalibrationManifest(
-        strategy=chooser.id,
-        model_hash=study.adm.source_hash,
-        sampler=type(study.adm).__name__,
-        steps=study.config.steps,
-        guidance=study.config.guidance,
-        seconds=study.config.seconds,
-        seed=wanted.seed,
-        buckets=buckets,
-        prompts=prompts,
-        states=len(chosen),
-    )
-    study.run.write_text(MANIFEST, manifest.to_json())
+    found = calibrator(plan)
+    study.run.write_text(MANIFEST, found.manifest.to_json())
     target = study.run.file(STATS)
     partial = target.with_name(target.name + ".partial")
-    save_file(stats_to_tensors(stats), partial)
+    save_file(stats_to_tensors(found.stats), partial)
     partial.replace(target)
 
 

@@ -18,8 +18,8 @@ class CalibrationSettings:
     """Which set the activation ranges are measured on."""
 
     strategy: str = "uniform"
-    prompts: int = 12
-    states: int = 120
+    prompts: int = 8
+    states: int = 80
     seed: int = 1
 
 

@@ -13,9 +13,7 @@ import soundfile
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
-from ptq.calibration.observe import Observation, observe_states
-from ptq.calibration.states import StateRecorder
-from ptq.calibration.strategies import strategy
+from ptq.calibration.calibrator import Calibrator
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats
@@ -54,13 +52,9 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
 
 def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> CalibrationStats:
     """Default statistics of a model, for every preset."""
-    wanted = CalibrationSettings()
-    chooser = strategy(wanted.strategy)
-    recorder = StateRecorder(adm=adm, settings=settings, seed=wanted.seed)
-    pool = recorder.record(chooser.prompts(wanted.prompts, wanted.seed))
-    chosen = chooser.states(pool, wanted.states, wanted.seed)
-    sites = inventory(adm.parts(), adm.splits())
-    return observe_states(adm, pool, chosen, Observation(sites=sites))
+    plan = resolve_plan(preset("ptq4adm"), inventory(adm.parts(), adm.splits()))
+    calibrator = Calibrator(adm=adm, sampling=settings, wanted=CalibrationSettings())
+    return calibrator(plan).stats
 
 
 def quantized_copy(

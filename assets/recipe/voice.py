@@ -64,6 +64,8 @@ class Voice:
         self.vae.to(half).save_pretrained(folder / "vae", max_shard_size=SHARD_SIZE)
         self.vocoder.to(half).save_pretrained(folder / "vocoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
+        # Published folders hold the two files of the byte-pair model as well.
+        self.tokenizer.backend_tokenizer.model.save(str(folder / "tokenizer"))
         self.scheduler.save_pretrained(folder / "scheduler")
         _write_json(folder / "model_index.json", {"_class_name": "AudioLDMPipeline", **_CLASSES})
         about = {"family": "audioldm", "licence": LICENCE, "source": source}

@@ -7,12 +7,14 @@ the components itself.
 
 import hashlib
 import json
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapTextModelWithProjection, RobertaTokenizer, SpeechT5HifiGan
@@ -42,12 +44,12 @@ class AudioLDM:
         index = _read_index(folder)
         self.id = adm_id
         self.source_hash = hash_weights(folder)
-        self.tokenizer = RobertaTokenizer.from_pretrained(folder / "tokenizer")
+        self.tokenizer = _tokenizer(folder / "tokenizer")
         self.text_encoder: nn.Module = _part(ClapTextModelWithProjection, folder / "text_encoder")
         self.unet: Any = expose_probabilities_(_part(UNet2DConditionModel, folder / "unet"))
         self.vae = _part(AutoencoderKL, folder / "vae")
         self.vocoder = _part(_VOCODERS[index["vocoder"][1]], folder / "vocoder")
-        self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        self.scheduler = _read(DDIMScheduler, folder / "scheduler")
         self.spec = AudioSpec(
             sample_rate_hz=int(self.vocoder.config.sampling_rate),
             channels=1,
@@ -136,20 +138,42 @@ class AudioLDM:
 
 def _part(kind: Any, folder: Path) -> Any:  # noqa: ANN401 - component classes of two libraries
     """Load one component in float32, whatever precision its file has."""
-    try:
-        if kind is IstftVocoder:
-            return IstftVocoder.from_pretrained(folder)
+    if kind is IstftVocoder:
+        return _read(IstftVocoder, folder)
+    options = {"torch_dtype": torch.float32, "output_loading_info": True}
+    if issubclass(kind, ModelMixin):
         # Without accelerate diffusers would warn that it falls back to exactly this.
-        options = {"low_cpu_mem_usage": False} if issubclass(kind, ModelMixin) else {}
-        module = kind.from_pretrained(
-            folder, local_files_only=True, torch_dtype=torch.float32, **options
+        options["low_cpu_mem_usage"] = False
+    module, info = _read(kind, folder, local_files_only=True, **options)
+    # Both libraries would go on with random numbers; old uploads may lack buffers, which is fine.
+    missing = set(info["missing_keys"]) & dict(module.named_parameters()).keys()
+    if missing:
+        raise ModelError(
+            f"The component {folder.name!r} in {folder.parent} lacks {min(missing)!r}; "
+            "download the folder again."
         )
-    except (OSError, ValueError, KeyError) as error:
+    for tensor in (*module.parameters(), *module.buffers()):
+        # A mapped file's tensors lie unaligned, where kernels sum in another order than on the
+        # aligned ones of a copy: the copy of a model would not repeat its audio bit for bit.
+        tensor.data = tensor.data.clone()
+    return module.eval().requires_grad_(requires_grad=False)
+
+
+def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - transformers is untyped
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        # transformers would go on with an empty vocabulary.
+        raise ModelError(f"{folder} has no vocabulary; download the folder again.")
+    return _read(RobertaTokenizer, folder)
+
+
+def _read(kind: Any, folder: Path, **options: Any) -> Any:  # noqa: ANN401 - as above
+    try:
+        return kind.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         raise ModelError(
             f"The component {folder.name!r} cannot be read from {folder.parent} ({error}); "
             "download the folder again."
         ) from error
-    return module.eval().requires_grad_(requires_grad=False)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -158,7 +182,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder} has no model_index.json; name a folder in AudioLDM's diffusers layout."
         )
-    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        index: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); download the folder again.") from error
     missing = [name for name in _COMPONENTS if name not in index or not (folder / name).is_dir()]
     if index.get("_class_name") != "AudioLDMPipeline" or missing:
         raise ModelError(

@@ -25,8 +25,8 @@ _GRAMMAR_WORDS = """
 _STOP_WORDS = """
     a an the is are was were be been being it its this these those there some many one two three few
     more very quite rather or but also not no on off from to into onto over under through along near
-    behind outside inside up down out for before during until when where which who sounds noise noises
-    recording hear heard hearing someone something somebody people person i we you my your his her
+    behind outside inside up down out for before during until when where which who sounds noise
+    noises recording hear heard hearing someone something somebody people person i we you my your his her
     their loud quiet soft softly gentle gently distant background foreground short long
 """
 

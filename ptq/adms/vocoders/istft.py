@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -110,13 +111,18 @@ class IstftVocoder(nn.Module):
         Raises:
             CheckpointError: If the configuration or the weights do not fit.
         """
-        config = json.loads((folder / "config.json").read_text())
+        try:
+            config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The vocoder's configuration in {folder} cannot be read ({error}); restore it."
+            ) from error
         if config.pop("_class_name", None) != CLASS_NAME:
             raise CheckpointError(f"{folder} holds no {CLASS_NAME}; name a folder that does.")
         try:
             vocoder = cls(IstftVocoderConfig(**config))
             vocoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
-        except (TypeError, RuntimeError, OSError) as error:
+        except (TypeError, RuntimeError, OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"The vocoder in {folder} is damaged ({error}); restore it from its source."
             ) from error

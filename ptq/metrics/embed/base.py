@@ -53,10 +53,13 @@ class Embedder(Protocol):
 def batches_by_length(
     clips: Sequence[NDArray[np.float32]], size: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Group clips of one length into batches of at most `size`.
+    """Group clips of one length into batches of exactly `size`, filled up with silence.
+
+    The kernels chosen for a convolution depend on the shape of the batch, and so do the last bits
+    of the result: with one shape, a clip's embedding is the same whatever else is in the list.
 
     Yields:
-        The clips' places in the list, and their samples `(batch, samples)`.
+        The clips' places in the list, and samples `(size, samples)` that begin with them.
 
     Raises:
         MetricError: A clip is not mono, too short, or not finite.
@@ -68,7 +71,8 @@ def batches_by_length(
     for indices in by_length.values():
         for start in range(0, len(indices), size):
             part = indices[start : start + size]
-            rows = np.stack([np.asarray(clips[i], dtype=np.float32) for i in part])
+            rows = np.zeros((size, len(clips[part[0]])), dtype=np.float32)
+            rows[: len(part)] = [clips[i] for i in part]
             yield part, torch.from_numpy(rows)
 
 

@@ -28,7 +28,7 @@ N_BANDS = 64
 # Loudness grows about like this power of the intensity; unlike a logarithm it leaves silence at 0.
 _COMPRESSION = 0.2
 _SILENT_RMS = 1e-6
-_BATCH = 16
+_BATCH = 4
 
 
 class _Residual(nn.Module):
@@ -134,7 +134,8 @@ class Judge:
         """Logits `(n, sources)` of mono clips at 16 kHz, which may differ in length."""
         rows = np.zeros((len(clips), len(self.sources)), dtype=np.float32)
         for indices, samples in batches_by_length(clips, _BATCH):
-            rows[indices] = self.net(self.net.features(samples)).numpy()
+            logits = self.net(self.net.features(samples))
+            rows[indices] = logits.numpy()[: len(indices)]
         return rows
 
     def probabilities(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from ptq.metrics.embed.base import SAMPLE_RATE_HZ, batches_by_length
 from ptq.metrics.embed.mini_net import N_FFT, N_MELS, LogMel
 
 _HOP = 160
-_BATCH = 8
+_BATCH = 4
 _SETTINGS = f"logmel128 v1 {SAMPLE_RATE_HZ} Hz, FFT {N_FFT}, hop {_HOP}, {N_MELS} mel"
 
 
@@ -56,5 +56,6 @@ class LogMel128:
         rows = np.zeros((len(clips), self.dim), dtype=np.float32)
         for indices, samples in batches_by_length(clips, _BATCH):
             mel = self.front(samples)
-            rows[indices] = torch.cat([mel.mean(1), mel.std(1, correction=0)], 1).numpy()
+            statistics = torch.cat([mel.mean(1), mel.std(1, correction=0)], 1)
+            rows[indices] = statistics.numpy()[: len(indices)]
         return rows

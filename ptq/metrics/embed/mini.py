@@ -21,7 +21,7 @@ from ptq.metrics.embed.mini_net import EMBEDDING_DIM, MiniNet
 from ptq.metrics.embed.words import Vocabulary
 
 EAR_FOLDER = Path(__file__).resolve().parents[3] / "assets" / "ear"
-_BATCH = 16
+_BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Mini128:
         """
         rows = np.zeros((len(clips), EMBEDDING_DIM), dtype=np.float32)
         for indices, samples in batches_by_length(clips, _BATCH):
-            rows[indices] = self.net.audio(samples)[0].numpy()
+            rows[indices] = self.net.audio(samples)[0].numpy()[: len(indices)]
         return rows
 
     @torch.no_grad()
@@ -103,7 +103,8 @@ class Mini128:
         """
         rows = np.zeros((len(clips), EMBEDDING_DIM), dtype=np.float32)
         for indices, samples in batches_by_length(clips, _BATCH):
-            rows[indices] = self.net.audio_for_text(*self.net.audio(samples)).numpy()
+            vectors = self.net.audio_for_text(*self.net.audio(samples))
+            rows[indices] = vectors.numpy()[: len(indices)]
         return rows
 
     @torch.no_grad()

@@ -117,7 +117,7 @@ class TextTower(nn.Module):
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary_size, EMBEDDING_DIM, padding_idx=PADDING)
-        self.places = nn.Parameter(torch.randn(MAX_WORDS, EMBEDDING_DIM) * 0.02)
+        self.places = nn.Parameter(torch.randn(MAX_WORDS, EMBEDDING_DIM) * 0.5)
         layer = nn.TransformerEncoderLayer(
             EMBEDDING_DIM,
             nhead=4,
@@ -128,6 +128,8 @@ class TextTower(nn.Module):
         )
         self.layers = nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
         self.projection = nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM)
+        # Places weigh as much as words: who comes first is half of what "then" says.
+        nn.init.normal_(self.words.weight, std=0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Unit vectors of tokens."""

@@ -1,0 +1,113 @@
+"""Calibrates a model for a plan: chooses prompts and states, and measures what layers see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.observe import DEFAULT_BUCKETS, DENOISER, Observation, observe_states
+from ptq.calibration.states import Progress, StateRecorder, no_progress
+from ptq.calibration.strategies import strategy
+from ptq.layer_spec import LayerInfo
+from ptq.layers import inventory
+from ptq.observers import CalibrationStats
+from ptq.plan import QuantPlan
+from ptq.scheme import ActivationMode
+from ptq.study_config import CalibrationSettings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """Statistics and what they were measured on."""
+
+    stats: CalibrationStats
+    manifest: CalibrationManifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrator:
+    """Measures activation statistics of one model.
+
+    Attributes:
+        adm: The full-precision model.
+        sampling: The deployed sampler's settings.
+        wanted: Strategy and size of the calibration set.
+        batch_size: Clips sampled at once.
+        progress: Told after every batch of clips and every step of states.
+        should_stop: Asked before every denoising step.
+    """
+
+    adm: AudioDiffusionModel
+    sampling: SamplingSettings
+    wanted: CalibrationSettings
+    batch_size: int = 4
+    progress: Progress = no_progress
+    should_stop: ShouldStop = never_stop
+
+    def __call__(self, plan: QuantPlan) -> Calibration:
+        """Measure what a plan needs, and every denoiser layer beside it.
+
+        Raises:
+            Cancelled: As soon as ``should_stop`` says so.
+        """
+        chooser = strategy(self.wanted.strategy)
+        prompts = chooser.prompts(self.wanted.prompts, self.wanted.seed)
+        total = len(prompts) + self.sampling.steps
+        recorder = StateRecorder(
+            adm=self.adm,
+            settings=self.sampling,
+            seed=self.wanted.seed,
+            batch_size=self.batch_size,
+            progress=lambda done, _: self.progress(done, total),
+            should_stop=self.should_stop,
+        )
+        pool = recorder.record(prompts)
+        chosen = chooser.states(pool, self.wanted.states, self.wanted.seed)
+        observation = Observation(
+            sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
+            buckets=lcm(DEFAULT_BUCKETS, *static_buckets(plan).values()),
+            progress=lambda done, steps: self.progress(
+                len(prompts) + done * self.sampling.steps // steps, total
+            ),
+            should_stop=self.should_stop,
+        )
+        stats = observe_states(self.adm, pool, chosen, observation)
+        manifest = CalibrationManifest(
+            strategy=chooser.id,
+            model_hash=self.adm.source_hash,
+            sampler=type(self.adm).__name__,
+            steps=self.sampling.steps,
+            guidance=self.sampling.guidance,
+            seconds=self.sampling.seconds,
+            seed=self.wanted.seed,
+            buckets=observation.buckets,
+            prompts=prompts,
+            states=len(chosen),
+        )
+        return Calibration(stats=stats, manifest=manifest)
+
+
+def static_buckets(plan: QuantPlan) -> dict[str, int]:
+    """Timestep buckets of every layer whose activations have static ranges."""
+    schemes = ((spec.name, spec.scheme.activation) for spec in plan.quantized)
+    return {
+        name: scheme.timestep_buckets
+        for name, scheme in schemes
+        if scheme is not None and scheme.mode is ActivationMode.STATIC and scheme.bits < 16
+    }
+
+
+def sites_to_watch(plan: QuantPlan, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Layers with static ranges, and all of the denoiser's for its histograms.
+
+    Attention probabilities are large and come at the price of the fused kernel: they are
+    watched only where the plan quantizes them.
+    """
+    static = static_buckets(plan)
+    return [
+        info
+        for info in layers
+        if info.name in static or (info.part == DENOISER and info.kind.has_weight)
+    ]
