@@ -32,7 +32,7 @@ test: $(VENV)/dev.stamp  ## everything: style, types, contracts, library, page i
 check: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy app ptq assets tests
+	$(BIN)/mypy app ptq assets benchmarks tests
 	$(BIN)/mypy app.py
 
 assets: $(VENV)/dev.stamp  ## train everything in assets/ again; resumable

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptq.errors import ConfigError
+from ptq.run_folder import REPORT_NAME
 
 PREFIX = "PTQ4ADM_"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -35,6 +36,8 @@ class Settings:
         max_seconds: Longest clip, in seconds (``PTQ4ADM_MAX_SECONDS``).
         max_queued: Jobs that may wait behind the running one (``PTQ4ADM_MAX_QUEUED``).
         threads: Threads of one computation (``PTQ4ADM_THREADS``).
+        featured_run: Folder of a finished run that every visitor is shown as the example
+            (``PTQ4ADM_FEATURED_RUN``).
     """
 
     runs: Path = Path("runs")
@@ -44,6 +47,7 @@ class Settings:
     max_seconds: float = 10.24
     max_queued: int = 4
     threads: int = 1
+    featured_run: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -67,6 +71,7 @@ class Settings:
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
             threads=_whole_number(environ, "THREADS", os.cpu_count() or 1, at_least=1),
+            featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
         )
 
 
@@ -100,6 +105,18 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not math.isfinite(seconds) or seconds <= 0:
         raise ConfigError(message)
     return seconds
+
+
+def _featured_run(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if not (path / REPORT_NAME).is_file():
+        raise ConfigError(
+            f"{PREFIX}FEATURED_RUN is {text!r}, which holds no {REPORT_NAME}; name the folder of a "
+            "finished run."
+        )
+    return path
 
 
 def _local_adms(text: str) -> tuple[LocalADM, ...]:

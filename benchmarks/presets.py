@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,28 @@ from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
-from ptq.scoring import Banks, Embeddings, fd_record, score_pair
+from ptq.scoring import (
+    Banks,
+    Embeddings,
+    embed_banks,
+    fd_record,
+    pair_embedding_scores,
+    score_pair,
+)
 
 SCORES = ADMS_FOLDER.parent / "scores"
 _SEED = 100
+_HEADER = (
+    "preset",
+    "size",
+    "below fp32",
+    "below fp16",
+    "FD increase",
+    "95 % interval",
+    "verdict",
+    "latent SQNR",
+    "divergence index",
+)
 
 
 def families_of(prompts: Sequence[Prompt]) -> dict[str, NDArray[np.bool_]]:
@@ -88,7 +107,8 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"The presets are scored with the shipped ear: {ear}")
     prompts = draw_suite(Suite.FINAL, arguments.pairs, _SEED)
-    rows = [_row(adm, ear, prompts, name) for name in arguments.presets]
+    bench = Bench(adm=adm, ear=ear, prompts=prompts)
+    rows = [bench.row(name) for name in arguments.presets]
     scores = {
         "adm": adm.id,
         "model": adm.source_hash,
@@ -109,90 +129,67 @@ def main() -> None:
     if arguments.ship:
         SCORES.mkdir(exist_ok=True)
         (SCORES / f"{adm.id}.json").write_text(json.dumps(scores, indent=1) + "\n")
-    print(
-        table(
-            (
-                "preset",
-                "size",
-                "below fp32",
-                "below fp16",
-                "FD increase",
-                "95 % interval",
-                "verdict",
-                "latent SQNR",
-                "divergence",
-            ),
-            [_cells(row) for row in rows],
-        )
-    )
+    print(table(_HEADER, [_cells(row) for row in rows]))
     print(path)
 
 
-def _row(
-    adm: AudioDiffusionModel, ear: Ear, prompts: Sequence[Prompt], name: str
-) -> dict[str, Any]:
-    texts = tuple(prompt.text for prompt in prompts)
-    full = ClipBank(name=f"fp{len(texts)}", adm=adm, prompts=texts, seed=_SEED)
-    second = ClipBank(name=f"fp{len(texts)}", adm=adm, prompts=texts, seed=_SEED + 1)
-    stats = {} if name == "fp" else calibrate(adm, SETTINGS)
-    plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
-    quantized = (
-        full
-        if name == "fp"
-        else ClipBank(
-            name=f"{name}-{plan.sha256[:8]}-{len(texts)}",
-            adm=quantized_copy(adm, name, stats),
-            prompts=texts,
-            seed=_SEED,
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What every preset is scored with."""
+
+    adm: AudioDiffusionModel
+    ear: Ear
+    prompts: Sequence[Prompt]
+
+    def bank(self, name: str, adm: AudioDiffusionModel, seed: int = _SEED) -> ClipBank:
+        """The clips of one model."""
+        texts = tuple(prompt.text for prompt in self.prompts)
+        return ClipBank(name=f"{name}-{len(texts)}", adm=adm, prompts=texts, seed=seed)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Every figure of one preset."""
+        plan = resolve_plan(preset(name), inventory(self.adm.parts(), self.adm.splits()))
+        full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
+        if name == "fp":
+            quantized = full
+        else:
+            copy = quantized_copy(self.adm, name, calibrate(self.adm, SETTINGS))
+            quantized = self.bank(f"{name}-{plan.sha256[:8]}", copy)
+        values = sum(t.numel() for _, t in named_tensors(self.adm.parts()))
+        size = bytes_on_disk(self.adm, name)
+        return {
+            "name": name,
+            "plan": plan.sha256,
+            "size_bytes": size,
+            "reduction_pct": 100 * (1 - size / (4 * values)),
+            "reduction_fp16_pct": 100 * (1 - size / (2 * values)),
+            **self.scores(full, second, quantized),
+        }
+
+    def scores(self, full: ClipBank, second: ClipBank, quantized: ClipBank) -> dict[str, Any]:
+        """Distances, verdict and medians over pairs."""
+        banks = Banks(
+            prompts=full.prompts,
+            full=tuple(full.clips()),
+            second=tuple(second.clips()),
+            quantized=tuple(quantized.clips()),
         )
-    )
-    banks = Banks(
-        prompts=texts,
-        full=tuple(full.clips()),
-        second=tuple(second.clips()),
-        quantized=tuple(quantized.clips()),
-    )
-    found = Embeddings(
-        full=ear.embed(full.samples()),
-        second=ear.embed(second.samples()),
-        quantized=ear.embed(quantized.samples()),
-    )
-    families = family_increases(ear, found, families_of(prompts))
-    record, notes = fd_record(ear, banks, found, families)
-    pairs = [
-        score_pair(a, b, (x, y))
-        for a, b, x, y in zip(
-            banks.full, banks.quantized, full.latents(), quantized.latents(), strict=True
-        )
-    ]
-    values = sum(t.numel() for _, t in named_tensors(adm.parts()))
-    size = bytes_on_disk(adm, name)
-    return {
-        "name": name,
-        "plan": plan.sha256,
-        "size_bytes": size,
-        "reduction_pct": 100 * (1 - size / (4 * values)),
-        "reduction_fp16_pct": 100 * (1 - size / (2 * values)),
-        "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
-        "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
-        "family_increase_pct": families,
-        "notes": list(notes),
-        **(
-            {}
-            if record is None
-            else {
-                "full_precision": record.full_precision,
-                "quantized": record.quantized,
-                "quantized_vs_full": record.quantized_vs_full,
-                "increase_pct": record.increase_pct,
-                "ci95_pct": record.ci95_pct,
-                "upper95_pct": record.upper95_pct,
-                "noise_floor": record.noise_floor,
-                "verdict": record.verdict,
-                "estimator": record.estimator,
-            }
-        ),
-    }
+        found = embed_banks(self.ear, banks)
+        families = family_increases(self.ear, found, families_of(self.prompts))
+        record, notes = fd_record(self.ear, banks, found, families)
+        latents = zip(full.latents(), quantized.latents(), strict=True)
+        pairs = [
+            score_pair(a, b, both)
+            for a, b, both in zip(banks.full, banks.quantized, latents, strict=True)
+        ]
+        return {
+            "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
+            "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
+            "divergence_index": float(np.median(pair_embedding_scores(found)[1])),
+            "family_increase_pct": families,
+            "notes": list(notes),
+            **({} if record is None else asdict(record)),
+        }
 
 
 def _median(values: Sequence[float | None]) -> float | None:
@@ -211,7 +208,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         "n/a" if interval is None else f"{interval[0]:+.1f} … {interval[1]:+.1f} %",
         row.get("verdict", "n/a"),
         number(row["latent_sqnr_db"], 1, " dB"),
-        number(row.get("quantized_vs_full"), 4),
+        number(row["divergence_index"], 3),
     )
 
 

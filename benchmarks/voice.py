@@ -5,17 +5,22 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
-from benchmarks.clips import SETTINGS, ClipBank, write_results
+from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm
+from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.adms.sampling import NoiseTape, Sampler
 from ptq.metrics import clip_flags, frechet_distance
 from ptq.metrics.embed.ear import Ear, find_ear
@@ -24,7 +29,9 @@ from ptq.prompts.grammar import Prompt, draw_prompt
 from ptq.prompts.lexicon import default_lexicon
 from ptq.report_markdown import table
 
+CARD_FOLDER = ADMS_FOLDER / "mini-audioldm"
 _FIRST = SEED_OF["tests"]
+_SEED = 11
 Clips = list[NDArray[np.float32]]
 
 
@@ -40,7 +47,8 @@ def single_prompts(per_source: int) -> list[Prompt]:
 
 def pair_prompts(count: int) -> list[Prompt]:
     """Two-event prompts of the grammar."""
-    found, seed = [], _FIRST
+    found: list[Prompt] = []
+    seed = _FIRST
     while len(found) < count:
         prompt = draw_prompt(seed)
         seed += 1
@@ -76,7 +84,9 @@ def resynthesis(adm: AudioLDM, clips: Clips) -> Clips:
 def top1(judge: Judge, clips: Clips, prompts: Sequence[Prompt]) -> NDArray[np.bool_]:
     """Whether the judge names the source of each clip."""
     named = judge.probabilities(clips).argmax(axis=1)
-    return named == np.array([_source_index(judge, p)[0] for p in prompts])
+    asked = np.array([_source_index(judge, p)[0] for p in prompts])
+    hits: NDArray[np.bool_] = named == asked
+    return hits
 
 
 def both_in_top3(judge: Judge, clips: Clips, prompts: Sequence[Prompt]) -> float:
@@ -130,6 +140,94 @@ def real_time_factor(adm: AudioLDM) -> float:
     return (time.perf_counter() - start) / (8 * SETTINGS.seconds)
 
 
+def confusion(named: NDArray[np.int64], n: int, per_source: int) -> NDArray[np.int64]:
+    """Counts ``(asked, named)``."""
+    matrix = np.zeros((n, n), dtype=np.int64)
+    np.add.at(matrix, (np.repeat(np.arange(n), per_source), named), 1)
+    return matrix
+
+
+def draw_confusion(matrix: NDArray[np.int64], sources: Sequence[str], path: Path) -> None:
+    """Draw asked against named sources."""
+    figure = Figure(figsize=(12, 11), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(matrix, cmap="magma")
+    axes.set_xticks(range(len(sources)), sources, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(sources)), sources, fontsize=8)
+    axes.set_xlabel("named by the judge")
+    axes.set_ylabel("asked for")
+    figure.savefig(path, dpi=70)
+
+
+def draw_pairs(real: Clips, made: Clips, sources: Sequence[str]) -> None:
+    """Draw a real and a generated clip of every source side by side, to be looked at."""
+    figure = Figure(figsize=(24, 26), layout="constrained")
+    grid = figure.subplots(11, 8)
+    for i, source in enumerate(sources):
+        for j, clip in enumerate((real[i], made[i])):
+            axes = grid[i // 4][2 * (i % 4) + j]
+            axes.imshow(
+                log_mel(clip.astype(np.float64)), origin="lower", aspect="auto", vmin=-11, vmax=2
+            )
+            axes.set_title(f"{source}: {('real', 'generated')[j]}", fontsize=9)
+            axes.axis("off")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    figure.savefig(CACHE / "voice.png", dpi=50)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """Prompts, and the real and the generated clips of each."""
+
+    single: Sequence[Prompt]
+    pairs: Sequence[Prompt]
+    real: Clips
+    real_pairs: Clips
+    made: Clips
+    made_pairs: Clips
+
+    @classmethod
+    def gather(cls, adm: AudioLDM, per_source: int, n_pairs: int) -> "Material":
+        """Render the real clips and generate the others, or read those that are there."""
+        single, pairs = single_prompts(per_source), pair_prompts(n_pairs)
+        made, made_pairs = (
+            ClipBank(name=name, adm=adm, prompts=tuple(p.text for p in asked), seed=_SEED)
+            for name, asked in ((f"single{per_source}", single), (f"pairs{n_pairs}", pairs))
+        )
+        return cls(
+            single=single,
+            pairs=pairs,
+            real=real_clips(single),
+            real_pairs=real_clips(pairs),
+            made=made.samples(),
+            made_pairs=made_pairs.samples(),
+        )
+
+
+def figures_of(
+    material: Material, ear: Ear, judge: Judge, per_source: int
+) -> dict[str, dict[str, float]]:
+    """Every figure that real clips have as well."""
+    figures: dict[str, dict[str, float]] = {}
+    m = material
+    for kind, clips, pairs in (
+        ("generated", m.made, m.made_pairs),
+        ("real", m.real, m.real_pairs),
+    ):
+        flags = [clip_flags(clip) for clip in (*clips, *pairs)]
+        defects = sum(flag.silent or flag.clipped or flag.nan for flag in flags)
+        figures[kind] = {
+            "source named (top 1)": float(top1(judge, clips, m.single).mean()),
+            "both sources in top 3": both_in_top3(judge, pairs, m.pairs),
+            "caption matched above mismatched": matched_share(ear, clips, m.single),
+            "FD to the reference bank": frechet_distance(ear.bank, ear.embed(clips + pairs)),
+            "mean FD between two families": family_distance(ear, clips, m.single),
+            "spread within a source": spread(ear, clips, per_source),
+            "silent, clipped or NaN clips": float(defects),
+        }
+    return figures
+
+
 def main() -> None:
     """Generate, judge, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -140,81 +238,40 @@ def main() -> None:
     ear, judge = find_ear(), Judge.load()
     if not isinstance(adm, AudioLDM) or not isinstance(ear, Ear):
         raise SystemExit(f"The voice is scored with the shipped ear: {ear}")
-    single, pairs = single_prompts(arguments.seeds), pair_prompts(arguments.pairs)
-    texts = tuple(p.text for p in single)
-    made = ClipBank(name=f"single{arguments.seeds}", adm=adm, prompts=texts, seed=11).samples()
-    made_pairs = ClipBank(
-        name="pairs", adm=adm, prompts=tuple(p.text for p in pairs), seed=11
-    ).samples()
-    real, real_pairs = real_clips(single), real_clips(pairs)
-    hit, hit_real = top1(judge, made, single), top1(judge, real, single)
-    resynthesised = top1(judge, resynthesis(adm, real), single)
-    flags = [clip_flags(clip) for clip in (*made, *made_pairs)]
-    figures: list[tuple[str, float, float | None]] = [
-        ("source named (top 1)", float(hit.mean()), float(hit_real.mean())),
-        (
-            "both sources in top 3",
-            both_in_top3(judge, made_pairs, pairs),
-            both_in_top3(judge, real_pairs, pairs),
-        ),
-        (
-            "caption matched above mismatched",
-            matched_share(ear, made, single),
-            matched_share(ear, real, single),
-        ),
-        (
-            "FD to the reference bank",
-            frechet_distance(ear.bank, ear.embed(made_pairs + made)),
-            frechet_distance(ear.bank, ear.embed(real_pairs + real)),
-        ),
-        (
-            "mean FD between two families",
-            family_distance(ear, made, single),
-            family_distance(ear, real, single),
-        ),
-        ("top 1 after autoencoder and vocoder", float(resynthesised.mean()), None),
-        (
-            "spread within a source",
-            spread(ear, made, arguments.seeds),
-            spread(ear, real, arguments.seeds),
-        ),
-        ("silent or clipped clips", float(sum(f.silent or f.clipped or f.nan for f in flags)), 0.0),
-        ("real-time factor, 20 steps, fp32", real_time_factor(adm), None),
-    ]
-    per_source = hit.reshape(-1, arguments.seeds).mean(axis=1)
-    named = judge.probabilities(made).argmax(axis=1).reshape(-1, arguments.seeds)
+    material = Material.gather(adm, arguments.seeds, arguments.pairs)
+    figures = figures_of(material, ear, judge, arguments.seeds)
+    resynthesised = top1(judge, resynthesis(adm, material.real), material.single)
     sources = [source.id for source in default_lexicon().embedded]
-    confusions = {
-        source: sorted({judge.sources[int(k)] for k in row} - {source})
-        for source, row in zip(sources, named, strict=True)
+    named = judge.probabilities(material.made).argmax(axis=1)
+    matrix = confusion(named, len(sources), arguments.seeds)
+    draw_confusion(matrix, sources, CARD_FOLDER / "confusion.png")
+    draw_pairs(material.real[:: arguments.seeds], material.made[:: arguments.seeds], sources)
+    result = {
+        "model": adm.source_hash,
+        "ear": ear.sha256,
+        "judge": judge.sha256,
+        "seeds_per_source": arguments.seeds,
+        "pairs": arguments.pairs,
+        "figures": figures,
+        "top1_after_resynthesis": float(resynthesised.mean()),
+        "real_time_factor": real_time_factor(adm),
+        "confusion": {"sources": sources, "counts": matrix.tolist()},
     }
-    path = write_results(
-        "voice",
-        {
-            "model": adm.source_hash,
-            "ear": ear.sha256,
-            "judge": judge.sha256,
-            "seeds_per_source": arguments.seeds,
-            "pairs": arguments.pairs,
-            "figures": {name: {"generated": a, "real": b} for name, a, b in figures},
-            "top1_per_source": dict(zip(sources, map(float, per_source), strict=True)),
-            "confused_with": confusions,
-        },
-    )
-    print(
-        table(
-            ("figure", "generated", "real"),
-            [(n, f"{a:.3f}", "" if b is None else f"{b:.3f}") for n, a, b in figures],
-        )
-    )
-    print(
-        "\nweakest:",
-        ", ".join(
-            f"{s} {p:.2f} ({', '.join(confusions[s])})"
-            for p, s in sorted(zip(per_source, sources, strict=True))[:12]
-        ),
-    )
+    path = write_results("voice", result)
+    show(result)
     print(path)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the table and the weakest sources."""
+    generated, real = result["figures"]["generated"], result["figures"]["real"]
+    rows = [(name, f"{value:.3f}", f"{real[name]:.3f}") for name, value in generated.items()]
+    for name in ("top1_after_resynthesis", "real_time_factor"):
+        rows.append((name.replace("_", " "), f"{result[name]:.3f}", ""))
+    print(table(("figure", "generated", "real"), rows))
+    sources, counts = result["confusion"]["sources"], result["confusion"]["counts"]
+    shares = sorted((row[i] / sum(row), sources[i]) for i, row in enumerate(counts))
+    print("weakest:", ", ".join(f"{source} {share:.2f}" for share, source in shares[:12]))
 
 
 if __name__ == "__main__":

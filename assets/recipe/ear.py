@@ -69,7 +69,7 @@ class EarStage:
         )
         write_weights(net, folder, record)
 
-    def _run(self) -> tuple[MiniNet, Training]:
+    def _run(self) -> tuple[MiniNet, Training[MiniNet]]:
         torch.manual_seed(_SEED)
         n_sources = len(default_lexicon().sources)
         net = MiniNet(n_sources=n_sources, vocabulary_size=len(self.batches.vocabulary)).to(

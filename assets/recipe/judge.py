@@ -71,7 +71,7 @@ class JudgeStage:
         )
         write_weights(net, folder, record)
 
-    def _run(self) -> tuple[JudgeNet, Training]:
+    def _run(self) -> tuple[JudgeNet, Training[JudgeNet]]:
         torch.manual_seed(0)
         net = JudgeNet(len(default_lexicon().sources)).to(self.device)
         settings = TrainingSettings(

@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Trained = TypeVar("Trained", bound=nn.Module)
 
 _WARMUP_STEPS = 200
 _COOLDOWN_SHARE = 0.2
@@ -28,10 +31,10 @@ class TrainingSettings:
     clip_norm: float = 1.0
 
 
-class Training:
+class Training(Generic[Trained]):
     """Trains one module; checkpoints every minute; resumes where it stopped."""
 
-    def __init__(self, module: nn.Module, settings: TrainingSettings) -> None:
+    def __init__(self, module: Trained, settings: TrainingSettings) -> None:
         # Silent clips drive activations into denormals, which made a step 20 times slower.
         torch.set_flush_denormal(True)
         self.module = module
@@ -99,7 +102,7 @@ class Training:
         self.optimizer.step()
         self._average()
 
-    def run(self, loss_at: Callable[[int], Tensor]) -> nn.Module:
+    def run(self, loss_at: Callable[[int], Tensor]) -> Trained:
         """Train to the end and return the module with averaged weights, in eval mode.
 
         Args:
@@ -124,7 +127,8 @@ class Training:
                 saved = now
         self.save()
         self.module.load_state_dict(self.averaged)
-        return self.module.eval()
+        self.module.eval()
+        return self.module
 
     def _log(self, loss: float, seconds_per_step: float) -> None:
         left = (self.settings.steps - self.step) * seconds_per_step

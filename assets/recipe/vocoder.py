@@ -72,5 +72,4 @@ class VocoderStage:
             mel_error = (normalised_mel(estimate) - mel).abs().mean() * MEL_STD
             return spectral_loss(crop, estimate) + 0.5 * mel_error
 
-        trained: IstftVocoder = Training(vocoder, settings).run(loss_at)  # type: ignore[assignment]
-        return trained
+        return Training(vocoder, settings).run(loss_at)

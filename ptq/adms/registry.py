@@ -61,7 +61,7 @@ def local_folders(text: str) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for entry in filter(None, text.split(os.pathsep)):
         name, _, folder = entry.partition("=")
-        if not name or not Path(folder).is_dir():
+        if not name or not folder or not Path(folder).is_dir():
             raise ModelError(
                 f"{LOCAL_VARIABLE} has the entry {entry!r}; write name=folder with a folder "
                 "that exists."

@@ -26,8 +26,9 @@ _STOP_WORDS = """
     a an the is are was were be been being it its this these those there some many one two three few
     more very quite rather or but also not no on off from to into onto over under through along near
     behind outside inside up down out for before during until when where which who sounds noise
-    noises recording hear heard hearing someone something somebody people person i we you my your his her
-    their loud quiet soft softly gentle gently distant background foreground short long
+    noises recording hear heard hearing someone something somebody people person i we you my
+    your his her their loud quiet soft softly gentle gently distant background foreground short
+    long
 """
 
 
@@ -97,11 +98,11 @@ def _stems(words: frozenset[str]) -> frozenset[str]:
 
 
 def _stem(word: str) -> str:
-    """The word without an English ending, a doubled consonant or a final e."""
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
-            word = word.removesuffix(ending)
-            break
-    if len(word) > _SHORTEST_STEM and word[-1] == word[-2]:
-        word = word[:-1]
-    return word.removesuffix("e") if len(word) > _SHORTEST_STEM else word
+    """The word without an English ending, the consonant doubled before it, or a final e."""
+    ending = next((e for e in _ENDINGS if word.endswith(e)), "")
+    stem = word.removesuffix(ending)
+    if not ending or len(stem) < _SHORTEST_STEM:
+        stem = word
+    elif len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2]:
+        stem = stem[:-1]
+    return stem.removesuffix("e") if len(stem) > _SHORTEST_STEM else stem

@@ -9,59 +9,61 @@ from numpy.typing import NDArray
 from assets.recipe.synth import SAMPLE_RATE_HZ, VOICES, Voicing, render_source
 from assets.recipe.synth.base import voice
 
-SOURCES: Final = frozenset({
-    # human
-    "speech",
-    "laughter",
-    "clapping",
-    "footsteps",
-    "whistling",
-    "baby_cry",
-    "snoring",
-    # animal
-    "dog",
-    "cat",
-    "songbird",
-    "owl",
-    "crickets",
-    "frog",
-    "cow",
-    # music
-    "guitar",
-    "piano",
-    "organ",
-    "drums",
-    "bell",
-    "violin",
-    "flute",
-    # nature
-    "rain",
-    "wind",
-    "waves",
-    "thunder",
-    "fire",
-    "stream",
-    # things
-    "siren",
-    "engine",
-    "clock",
-    "telephone",
-    "alarm",
-    "car_horn",
-    "train",
-    "helicopter",
-    "typing",
-    "knocking",
-    # ambiguous
-    "hum",
-    "hiss",
-    "sweep",
-    "whoosh",
-    # environment
-    "crowd",
-    "traffic",
-    "factory",
-})
+SOURCES: Final = frozenset(
+    {
+        # human
+        "speech",
+        "laughter",
+        "clapping",
+        "footsteps",
+        "whistling",
+        "baby_cry",
+        "snoring",
+        # animal
+        "dog",
+        "cat",
+        "songbird",
+        "owl",
+        "crickets",
+        "frog",
+        "cow",
+        # music
+        "guitar",
+        "piano",
+        "organ",
+        "drums",
+        "bell",
+        "violin",
+        "flute",
+        # nature
+        "rain",
+        "wind",
+        "waves",
+        "thunder",
+        "fire",
+        "stream",
+        # things
+        "siren",
+        "engine",
+        "clock",
+        "telephone",
+        "alarm",
+        "car_horn",
+        "train",
+        "helicopter",
+        "typing",
+        "knocking",
+        # ambiguous
+        "hum",
+        "hiss",
+        "sweep",
+        "whoosh",
+        # environment
+        "crowd",
+        "traffic",
+        "factory",
+    }
+)
 SHORT: Final = round(0.8 * SAMPLE_RATE_HZ)
 LONG: Final = round(5.12 * SAMPLE_RATE_HZ)
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is first imported
 
-from components_site import Site, build, opened, write_tones
+from tests.page.components_site import Site, build, opened, write_tones
 
 _PROBE = Path(__file__).with_name("probe.js")
 _GRADIO_WARNINGS = (

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from components_site import CLIP_S
 from playwright.sync_api import Locator, Page, expect
 
 from app.components.ab_player import ABPlayer
 from ptq.errors import ConfigError
+from tests.page.components_site import CLIP_S
 
 pytestmark = pytest.mark.browser
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from components_site import HOSTILE, Site, opened
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from app.components.layer_grid import LayerEdit
 from ptq.errors import ConfigError
+from tests.page.components_site import HOSTILE, Site, opened
 
 pytestmark = pytest.mark.browser
 

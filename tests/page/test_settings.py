@@ -23,15 +23,17 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two=x"
     one.mkdir()
     two.mkdir()
-    settings = Settings.from_environment({
-        "PTQ4ADM_RUNS": str(tmp_path / "studies"),
-        "PTQ4ADM_LOCAL_ADMS": os.pathsep.join([f"audioldm-s={one}", f" tango={two} ", ""]),
-        "PTQ4ADM_MAX_STEPS": "25",
-        "PTQ4ADM_MAX_PROMPTS": "8",
-        "PTQ4ADM_MAX_SECONDS": "5.12",
-        "PTQ4ADM_MAX_QUEUED": "0",
-        "PTQ4ADM_THREADS": "3",
-    })
+    settings = Settings.from_environment(
+        {
+            "PTQ4ADM_RUNS": str(tmp_path / "studies"),
+            "PTQ4ADM_LOCAL_ADMS": os.pathsep.join([f"audioldm-s={one}", f" tango={two} ", ""]),
+            "PTQ4ADM_MAX_STEPS": "25",
+            "PTQ4ADM_MAX_PROMPTS": "8",
+            "PTQ4ADM_MAX_SECONDS": "5.12",
+            "PTQ4ADM_MAX_QUEUED": "0",
+            "PTQ4ADM_THREADS": "3",
+        }
+    )
     assert settings == Settings(
         runs=tmp_path / "studies",
         local_adms=(LocalADM(name="audioldm-s", path=one), LocalADM(name="tango", path=two)),

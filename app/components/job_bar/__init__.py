@@ -1,5 +1,6 @@
 """JobBar: what the running job does, how long it takes, and a way to stop it."""
 
-from app.components.job_bar.bar import JobBar, JobBarValue
+from app.components.job_bar.bar import JobBar
+from app.components.job_bar.value import JobBarValue
 
 __all__ = ["JobBar", "JobBarValue"]

@@ -6,6 +6,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ptq.errors import MetricError
+
 Array: TypeAlias = NDArray[np.float64]
 Warp: TypeAlias = Callable[[Array], Array]
 
@@ -39,7 +41,7 @@ def triangular_filters(
         power gives 1 in every band.
 
     Raises:
-        ValueError: A filter holds no bin of the transform.
+        MetricError: A filter holds no bin of the transform.
     """
     bins = warp(np.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1))
     low, high = warp(np.asarray(range_hz, dtype=np.float64))
@@ -49,5 +51,5 @@ def triangular_filters(
     total = weights.sum(axis=1, keepdims=True)
     if not (total > 0.0).all():
         empty = int((total <= 0.0).sum())
-        raise ValueError(f"{empty} of {n_bands} filters hold no bin; use a larger n_fft.")
+        raise MetricError(f"{empty} of {n_bands} filters hold no bin; use a larger n_fft.")
     return np.asarray(weights / total, dtype=np.float32)

@@ -1,0 +1,100 @@
+"""The Fréchet distance of every preset, and the visitor's own run beside them."""
+
+import plotly.graph_objects as go
+
+from app.figures.style import FAINT, FULL, INK, QUANTIZED, empty_figure, styled
+from app.run_tables import fd_change_pct
+from app.shipped_scores import ShippedScores
+from ptq.report import Report
+
+_TITLE = "Fréchet distance against full precision"
+_ROW_HEIGHT = 38
+
+
+def distances(scores: ShippedScores | None, report: Report | None) -> go.Figure:
+    """One row a preset with its 95 % interval, the noise floor, and the run on a row of its own."""
+    figure = go.Figure()
+    rows = 0
+    if scores is not None:
+        rows += len(scores.presets)
+        _add_presets(figure, scores)
+    own = None if report is None or report.fd is None else _add_own(figure, report)
+    if own is None and scores is None:
+        return empty_figure("No Fréchet distance here yet: this run has no embedder.", title=_TITLE)
+    rows += own is not None
+    figure.add_vline(x=0.0, line={"color": INK, "width": 1})
+    styled(figure, title=_TITLE, height=190 + _ROW_HEIGHT * max(2, rows))
+    figure.update_xaxes(title_text="% change; further right is worse")
+    figure.update_yaxes(showgrid=False, autorange="reversed")
+    return figure
+
+
+def _add_presets(figure: go.Figure, scores: ShippedScores) -> None:
+    presets = scores.presets
+    intervals = [p.ci95_pct or (p.increase_pct, p.increase_pct) for p in presets]
+    figure.add_trace(
+        go.Scatter(
+            x=[p.increase_pct for p in presets],
+            y=[p.name for p in presets],
+            mode="markers",
+            name=f"presets, {scores.n} pairs, 95 % interval",
+            marker={"color": FULL, "size": 10},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [
+                    high - p.increase_pct for p, (_, high) in zip(presets, intervals, strict=True)
+                ],
+                "arrayminus": [
+                    p.increase_pct - low for p, (low, _) in zip(presets, intervals, strict=True)
+                ],
+                "color": FULL,
+                "thickness": 1.6,
+            },
+            text=[p.verdict for p in presets],
+            hovertemplate="%{y}: %{x:+.1f} %, %{text}<extra></extra>",
+        )
+    )
+    if scores.noise_floor_pct is not None:
+        floor = scores.noise_floor_pct
+        figure.add_vrect(x0=-floor, x1=floor, fillcolor=FAINT, line_width=0, layer="below")
+        figure.add_annotation(
+            text="noise floor", x=0, y=1, yref="paper", yanchor="bottom", showarrow=False
+        )
+
+
+def _add_own(figure: go.Figure, report: Report) -> str | None:
+    fd = report.fd
+    change = None if fd is None else fd_change_pct(fd)
+    if fd is None or change is None:
+        return None
+    resolved = fd.ci95_pct is not None and fd.verdict != "not resolved"
+    remark = f"n = {fd.n}" + ("" if resolved else ", too few clips to resolve")
+    name = f"this run: {report.plan.name}"
+    low, high = fd.ci95_pct or (change, change)
+    figure.add_trace(
+        go.Scatter(
+            x=[change],
+            y=[name],
+            mode="markers+text",
+            name=f"this run ({remark})",
+            text=[f"  {remark}"],
+            textposition="top center",
+            marker={
+                "color": QUANTIZED,
+                "size": 13,
+                "symbol": "diamond" if resolved else "diamond-open",
+                "line_width": 2,
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - change],
+                "arrayminus": [change - low],
+                "color": QUANTIZED,
+                "visible": fd.ci95_pct is not None,
+            },
+            hovertemplate="%{x:+.1f} %<extra></extra>",
+        )
+    )
+    return name

@@ -1,0 +1,79 @@
+"""A finished run, read from its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from ptq.audio import AudioClip, read_clip
+from ptq.errors import ConfigError
+from ptq.observers import CalibrationStats, stats_from_tensors
+from ptq.plan import QuantPlan
+from ptq.report import Report
+from ptq.results import PairRecord
+from ptq.run_folder import REPORT_NAME
+from ptq.stages import PLAN, STATS
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A run with a report.
+
+    Attributes:
+        id: What the page calls it.
+        path: Its folder.
+        report: What it found.
+        is_example: Whether every visitor sees it.
+    """
+
+    id: str
+    path: Path
+    report: Report
+    is_example: bool = False
+
+    @classmethod
+    def read(cls, path: Path, *, run_id: str, is_example: bool = False) -> "FinishedRun":
+        """Read a run folder.
+
+        Raises:
+            CheckpointError: The report is of another schema or damaged.
+        """
+        report = Report.from_json((path / REPORT_NAME).read_text(encoding="utf-8"))
+        return cls(id=run_id, path=path, report=report, is_example=is_example)
+
+    @property
+    def title(self) -> str:
+        """What a list of runs shows."""
+        report, n = self.report, len(self.report.pairs)
+        steps = report.settings.get("steps", "?")
+        prompts = "1 prompt" if n == 1 else f"{n} prompts"
+        example = "Example: " if self.is_example else ""
+        return f"{example}{report.plan.name} · {report.adm.id} · {prompts} · {steps} steps"
+
+    def pair(self, index: int) -> PairRecord:
+        """One pair.
+
+        Raises:
+            ConfigError: There is none of that number.
+        """
+        if not 0 <= index < len(self.report.pairs):
+            raise ConfigError(f"This run has no pair {index + 1}; choose one from the list.")
+        return self.report.pairs[index]
+
+    def clips(self, index: int) -> tuple[AudioClip, AudioClip]:
+        """The clips of a pair, full precision first.
+
+        Raises:
+            CheckpointError: A file is missing or no audio.
+        """
+        pair = self.pair(index)
+        return read_clip(self.path / pair.reference), read_clip(self.path / pair.quantized)
+
+    def plan(self) -> QuantPlan:
+        """What was done to every layer."""
+        return QuantPlan.from_json((self.path / PLAN).read_text(encoding="utf-8"))
+
+    def stats(self) -> CalibrationStats:
+        """Activation statistics; empty where the plan needed none."""
+        file = self.path / STATS
+        return stats_from_tensors(load_file(file)) if file.is_file() else {}

@@ -1,0 +1,80 @@
+"""What the Configure tab does."""
+
+from typing import Any
+
+import gradio as gr
+
+from app.components.chips import picked_text
+from app.components.layer_grid import LayerEdit
+from app.components.notice import NoticeValue
+from app.handlers.explain import explained, warn
+from app.present import grid_value, plan_summary, rule_notice, word_notice
+from app.rule_edits import apply_edit
+from app.workbench import Workbench
+from ptq.adms.registry import AdmState
+from ptq.config import format_rules
+from ptq.errors import ConfigError
+from ptq.presets import preset
+from ptq.prompts.vocabulary import unknown_words
+
+Shown = tuple[Any, Any, Any]  # notice, grid, summary
+
+
+class ConfigureHandlers:
+    """Answers the events of the editor.
+
+    Args:
+        workbench: What the page works on.
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+
+    @explained
+    def check_rules(self, adm: str, rules: str) -> Shown:
+        """Show what the rules do to every layer, or which line is wrong; the grid keeps then."""
+        draft = self.workbench.draft(adm, rules)
+        if draft.plan is None:
+            return rule_notice(draft.problems), gr.skip(), gr.skip()
+        layers = self.workbench.layers(adm)
+        return rule_notice(()), grid_value(draft.plan, layers), plan_summary(draft.plan, layers)
+
+    @explained
+    def choose_preset(self, name: str) -> str:
+        """Replace the rules by those of a preset."""
+        return format_rules(preset(name).rules)
+
+    @explained
+    def choose_adm(self, adm: str, rules: str, prompts: str) -> tuple[Any, ...]:
+        """Show another model's layers, and sample it as it is normally sampled."""
+        spec, limits = self.workbench.shelf.load(adm).spec, self.workbench.settings
+        longest = min(spec.max_seconds, limits.max_seconds)
+        return (
+            gr.Slider(value=min(spec.default_steps, limits.max_steps)),
+            gr.Slider(value=spec.default_guidance),
+            gr.Slider(value=min(spec.default_seconds, longest), maximum=longest),
+            self.check_prompts(adm, prompts),
+            *self.check_rules(adm, rules),
+        )
+
+    @explained
+    def edit_layers(self, adm: str, rules: str, event: gr.EventData) -> tuple[Any, ...]:
+        """Turn an edit of the grid into a rule in front of the others; undo what cannot be."""
+        try:
+            rules = apply_edit(rules, LayerEdit.from_event(event), self.workbench.layers(adm))
+        except ConfigError as error:
+            warn(error)
+        return rules, *self.check_rules(adm, rules)
+
+    @explained
+    def check_prompts(self, adm: str, prompts: str) -> NoticeValue:
+        """Mark words that an embedded model cannot know."""
+        if self.workbench.shelf.card(adm).state is not AdmState.EMBEDDED:
+            return {}
+        return word_notice(unknown_words(prompts))
+
+    @explained
+    def add_prompt(self, prompts: str, event: gr.EventData) -> str:
+        """Put a suggestion on a line of its own."""
+        lines = [*filter(None, (line.strip() for line in prompts.splitlines()))]
+        return "\n".join([*lines, picked_text(event)])

@@ -1,0 +1,104 @@
+"""What the Results tab does."""
+
+from typing import Any
+
+import gradio as gr
+
+from app.activations import activations_of, most_telling, site_names
+from app.figures.distance import distances
+from app.figures.histogram import histogram
+from app.figures.sizes import sizes
+from app.figures.spectrograms import spectrograms
+from app.figures.steps import step_errors
+from app.figures.style import empty_figure
+from app.finished_run import FinishedRun
+from app.handlers.explain import explained
+from app.present import pair_player
+from app.run_tables import paired_table, runs_table, summary_table, verdict_notice
+from app.shipped_scores import read_scores
+from app.workbench import Workbench
+
+_NO_STATISTICS = "No calibration was needed: activations stay in float or are ranged on the fly."
+
+
+class ResultsHandlers:
+    """Answers the events of the results.
+
+    Args:
+        workbench: What the page works on.
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+
+    @explained
+    def open_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
+        """Show the chosen run, or the shipped scores where there is none."""
+        runs = self.workbench.runs(token)
+        table = runs_table(self.workbench.jobs(token), runs)
+        known = [run.id for run in runs]
+        chosen = run_id if run_id in known else next(iter(known), None)
+        choices = gr.Dropdown(choices=[(run.title, run.id) for run in runs], value=chosen)
+        return choices, table, *self.show_run(token, chosen)
+
+    @explained
+    def show_run(self, token: str, run_id: str | None) -> tuple[Any, ...]:
+        """Everything about one run."""
+        if run_id is None:
+            return gr.Column(visible=False), distances(self._scores(None), None), *[gr.skip()] * 12
+        run = self.workbench.run(token, run_id)
+        pairs = [(pair.prompt, index) for index, pair in enumerate(run.report.pairs)]
+        return (
+            gr.Column(visible=True),
+            distances(self._scores(run), run.report),
+            verdict_notice(run),
+            summary_table(run),
+            gr.Dropdown(choices=pairs, value=0),
+            *self._pair(run, 0),
+            paired_table(run),
+            sizes(run.report.size, run.report.plan.name),
+            *self._sites(run),
+            gr.DownloadButton(value=None, visible="hidden"),
+        )
+
+    @explained
+    def show_pair(self, token: str, run_id: str, index: int) -> tuple[Any, ...]:
+        """The player and the pictures of one pair."""
+        return self._pair(self.workbench.run(token, run_id), index)
+
+    @explained
+    def show_site(self, token: str, run_id: str, site: str, bucket: float) -> Any:  # noqa: ANN401 - a figure
+        """The activations of one layer in one timestep bucket."""
+        run = self.workbench.run(token, run_id)
+        found = activations_of(run.stats(), run.plan(), site=site, bucket=int(bucket) - 1)
+        return histogram(found)
+
+    @explained
+    def download(self, token: str, run_id: str) -> Any:  # noqa: ANN401 - an update
+        """Pack everything of a run into one file."""
+        run = self.workbench.run(token, run_id)
+        return gr.DownloadButton(value=str(self.workbench.archive(run)), visible="hidden")
+
+    def _pair(self, run: FinishedRun, index: int) -> tuple[Any, Any, Any]:
+        pair, label = run.pair(index), run.report.plan.name
+        files = run.path / pair.reference, run.path / pair.quantized
+        player = pair_player(*files, label=label, caption=f"{pair.prompt}  ·  seed {pair.seed}")
+        picture = spectrograms(*run.clips(index), label)
+        return player, picture, step_errors(run.report.pairs, index)
+
+    def _sites(self, run: FinishedRun) -> tuple[Any, Any, Any]:
+        stats = run.stats()
+        if not stats:
+            hidden = gr.Dropdown(visible=False), gr.Slider(visible=False)
+            return *hidden, empty_figure(_NO_STATISTICS, title="Activations")
+        site = most_telling(stats, run.plan())
+        buckets = next(iter(stats.values())).buckets
+        return (
+            gr.Dropdown(choices=list(site_names(stats)), value=site, visible=True),
+            gr.Slider(value=1, maximum=buckets, visible=buckets > 1),
+            histogram(activations_of(stats, run.plan(), site=site, bucket=0)),
+        )
+
+    def _scores(self, run: FinishedRun | None) -> Any:  # noqa: ANN401 - scores or nothing
+        adms = [run.report.adm.id] if run else [card.id for card in self.workbench.adms()]
+        return next(filter(None, map(read_scores, adms)), None)

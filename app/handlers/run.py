@@ -1,0 +1,126 @@
+"""What the Run tab does: start, watch, stop, and find the run again after a reload."""
+
+from typing import Any
+
+import gradio as gr
+
+from app.components.notice import NoticeValue, Tone
+from app.handlers.explain import explained
+from app.job import JobSnapshot, JobState
+from app.job_progress import in_words
+from app.jobs import new_token
+from app.present import job_bar, pair_player
+from app.run_tables import runs_table
+from app.study_request import StudyRequest
+from app.workbench import Workbench
+from ptq.errors import PTQError
+
+Watched = tuple[Any, ...]  # bar, live prompts, player, timer, start button, run list, runs table
+
+
+class RunHandlers:
+    """Answers the events of a run.
+
+    Args:
+        workbench: What the page works on.
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+
+    def estimate(self, *inputs: Any) -> NoticeValue:  # noqa: ANN401 - components' values
+        """Say what will run and how long it takes, or what has to be corrected first."""
+        try:
+            found = self.workbench.estimate(_request(inputs))
+        except PTQError as error:
+            return {"tone": Tone.ERROR, "title": "Not ready to run", "lines": [str(error)]}
+        config, n = found.config, len(found.config.prompts)
+        what = f"{n} {'pair' if n == 1 else 'pairs'} with {config.quant.name} on {config.adm}"
+        title = f"{what}: {_how_long(found.seconds, is_finished=found.is_finished)}"
+        return {"tone": Tone.INFO, "title": title, "lines": [_WHAT_RUNS.format(n=n)]}
+
+    @explained
+    def start(self, token: str | None, *inputs: Any) -> Watched:  # noqa: ANN401 - components' values
+        """Queue a study."""
+        token = token or new_token()
+        self.workbench.start(token, _request(inputs))
+        return token, {}, *self.watch(token, 0)
+
+    @explained
+    def attach(self, token: str | None) -> Watched:
+        """Find the visitor's runs after a reload; a new visitor gets a token."""
+        token = token or new_token()
+        return token, *self.watch(token, 0)
+
+    @explained
+    def watch(self, token: str, shown: int | None) -> Watched:
+        """Show where the visitor's newest run stands."""
+        jobs = self.workbench.jobs(token)
+        job = jobs[0] if jobs else None
+        live = self._live(token, job, shown or 0)
+        going = job is not None and not job.state.has_ended
+        lists = (gr.skip(), gr.skip()) if going else self._lists(token, job)
+        button = gr.Button(interactive=not going)
+        return job_bar(job), *live, gr.Timer(active=going), button, *lists
+
+    @explained
+    def stop(self, token: str) -> None:
+        """Ask the visitor's run to stop."""
+        self.workbench.stop(token)
+
+    @explained
+    def choose_live(self, token: str, shown: int | None) -> Any:  # noqa: ANN401 - an update
+        """Put another finished clip into the player."""
+        jobs = self.workbench.jobs(token)
+        return self._live(token, jobs[0] if jobs else None, shown or 0)[1]
+
+    def _live(self, token: str, job: JobSnapshot | None, shown: int) -> tuple[Any, Any]:
+        if job is None:
+            return gr.Dropdown(visible=False), gr.skip()
+        ticket = self.workbench.ticket(token, job.id)
+        clips, prompts = ticket.clips_so_far(), ticket.config.prompts
+        if not clips:
+            return gr.Dropdown(visible=False), None
+        shown = min(shown, len(clips) - 1)
+        choices = [(prompts[index], index) for index in range(len(clips))]
+        full, quantized = clips[shown]
+        label = ticket.config.quant.name
+        value = pair_player(full, quantized, label=label, caption=prompts[shown])
+        return gr.Dropdown(choices=choices, value=shown, visible=len(clips) > 1), value
+
+    def _lists(self, token: str, job: JobSnapshot | None) -> tuple[Any, Any]:
+        runs = self.workbench.runs(token)
+        choices = [(run.title, run.id) for run in runs]
+        newest = job.id if job is not None and job.state is JobState.DONE else None
+        value = newest or (choices[0][1] if choices else None)
+        table = runs_table(self.workbench.jobs(token), runs)
+        return gr.Dropdown(choices=choices, value=value), table
+
+
+_WHAT_RUNS = (
+    "It generates {n} full-precision and {n} quantized clips from the same noise, and {n} more "
+    "with another seed: they show how much two equally good clips differ."
+)
+
+
+def _how_long(seconds: float | None, *, is_finished: bool) -> str:
+    if is_finished:
+        return "finished before, opens at once"
+    if seconds is None:
+        return "no run of this model has finished here yet, so its time is unknown"
+    return f"about {in_words(seconds)}"
+
+
+def _request(inputs: tuple[Any, ...]) -> StudyRequest:
+    adm, prompts, rules, preset, seed, steps, guidance, seconds, calibration_prompts = inputs
+    return StudyRequest(
+        adm=adm,
+        prompts=prompts,
+        rules=rules,
+        preset=preset,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        seconds=seconds,
+        calibration_prompts=calibration_prompts,
+    )

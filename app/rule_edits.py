@@ -1,0 +1,125 @@
+"""An edit of the layer grid as rules: put before the others, because the first match wins."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from app.components.layer_grid.edit import LayerEdit
+from app.components.layer_grid.value import FLOAT_BITS
+from app.rules import draft_plan, rule_lines
+from ptq.config import QuantRule, format_rule
+from ptq.errors import ConfigError
+from ptq.layer_spec import LayerInfo, LayerSpec, group_basis
+from ptq.scheme import (
+    ActivationScheme,
+    Granularity,
+    LayerScheme,
+    RangeSearch,
+    WeightScheme,
+    resolve_group_size,
+)
+
+Change = tuple[LayerInfo, LayerScheme]
+
+
+def apply_edit(text: str, edit: LayerEdit, layers: Sequence[LayerInfo]) -> str:
+    """Return the rules with the edit in front, and without what it made pointless.
+
+    Raises:
+        ConfigError: The rules cannot be followed as they are, or the edit names no layer.
+    """
+    draft = draft_plan(text, layers)
+    if draft.plan is None:
+        raise ConfigError("The rules have an error; correct it first, then edit the table.")
+    specs = {spec.name: spec for spec in draft.plan.layers}
+    changes = [(info, _edited(specs[info.name], info, edit)) for info in _affected(edit, layers)]
+    if not changes:
+        raise ConfigError("The edit matches no layer of this model; clear the filter.")
+    fresh = [format_rule(rule) for rule in _rules(changes, edit)]
+    shadowed = {info.name for info, _ in changes} | {edit.pattern}
+    kept = [
+        line.text
+        for line in rule_lines(text)
+        if line.rule is None or line.rule.pattern not in shadowed
+    ]
+    edited = _join([*fresh, *kept])
+    return edited if draft_plan(edited, layers).plan is not None else _made_optional(edited)
+
+
+def _affected(edit: LayerEdit, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    names = frozenset(edit.names)
+    if edit.pattern is None:
+        return [info for info in layers if info.name in names]
+    return [info for info in layers if fnmatchcase(info.name, edit.pattern)]
+
+
+def _rules(changes: Sequence[Change], edit: LayerEdit) -> Iterator[QuantRule]:
+    """One rule for what most layers get, after one for each layer that gets something else."""
+    # Attention probabilities are spoken of by rules of their own, all but 'keep'.
+    sites = [(info, scheme) for info, scheme in changes if not info.kind.has_weight]
+    if not all(scheme.keeps for _, scheme in sites):
+        yield from _rules_of_kind(sites, edit.pattern)
+    elif edit.activation_bits is not None:
+        yield from _rules_of_kind(sites, None)
+    yield from _rules_of_kind([each for each in changes if each[0].kind.has_weight], edit.pattern)
+
+
+def _rules_of_kind(changes: Sequence[Change], pattern: str | None) -> Iterator[QuantRule]:
+    common = Counter(scheme for _, scheme in changes).most_common(1)
+    for info, scheme in changes:
+        if pattern is None or _as_resolved(common[0][0], info) != scheme:
+            yield QuantRule(pattern=info.name, scheme=scheme, optional=True)
+    if pattern is not None and common:
+        yield QuantRule(pattern=pattern, scheme=common[0][0], optional=True)
+
+
+def _as_resolved(scheme: LayerScheme, info: LayerInfo) -> LayerScheme:
+    return scheme if info.kind.has_input else replace(scheme, activation=None)
+
+
+def _edited(spec: LayerSpec, info: LayerInfo, edit: LayerEdit) -> LayerScheme:
+    weight, activation = _without_size(spec.scheme.weight, info), spec.scheme.activation
+    if info.kind.has_weight and edit.weight_bits is not None:
+        weight = _weight(edit.weight_bits, weight)
+    if info.kind.has_input and edit.activation_bits is not None:
+        activation = _activation(edit.activation_bits, activation, info)
+    return LayerScheme(weight=weight, activation=activation)
+
+
+def _weight(bits: int, old: WeightScheme | None) -> WeightScheme | None:
+    if bits == FLOAT_BITS:
+        return None
+    search = old.range_search if old is not None else RangeSearch.MIN_MAX
+    return replace(WeightScheme.default(bits), range_search=search)
+
+
+def _activation(
+    bits: int, old: ActivationScheme | None, info: LayerInfo
+) -> ActivationScheme | None:
+    if bits == FLOAT_BITS:
+        return None
+    if old is not None:
+        return replace(old, bits=bits)
+    return ActivationScheme(bits=bits, unsigned=not info.kind.has_weight)
+
+
+def _without_size(weight: WeightScheme | None, info: LayerInfo) -> WeightScheme | None:
+    """A group size that ``auto`` would find again is not worth a rule of its own."""
+    if weight is None or weight.granularity is not Granularity.PER_GROUP:
+        return weight
+    found = weight.group_size == resolve_group_size(group_basis(info))
+    return replace(weight, group_size=None) if found else weight
+
+
+def _made_optional(text: str) -> str:
+    """Rules that the edit has taken every layer from stay, and are no error any more."""
+    lines = [
+        format_rule(replace(line.rule, optional=True)) if line.rule else line.text
+        for line in rule_lines(text)
+    ]
+    return _join(lines)
+
+
+def _join(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,86 @@
+"""Rules as a visitor writes them: read line by line, checked against the layers of a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ptq.config import QuantConfig, QuantRule, format_rule, parse_rules
+from ptq.errors import ConfigError
+from ptq.layer_spec import LayerInfo
+from ptq.plan import QuantPlan, resolve_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleProblem:
+    """What is wrong with the rules, and in which line (from 1) if it is one line's fault."""
+
+    line: int | None
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """Rules on their way to a plan: a plan, or the problems that keep them from it."""
+
+    plan: QuantPlan | None = None
+    problems: tuple[RuleProblem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleLine:
+    """One line of the text; ``rule`` is ``None`` for comments and blank lines."""
+
+    number: int
+    text: str
+    rule: QuantRule | None
+
+
+def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") -> Draft:
+    """Read rules and resolve them; every line that cannot be read is reported."""
+    problems = tuple(
+        problem for number, line in _numbered(text) for problem in _check(number, line)
+    )
+    if problems:
+        return Draft(problems=problems)
+    try:
+        plan = resolve_plan(QuantConfig(name=name, rules=parse_rules(text)), layers)
+    except ConfigError as error:
+        return Draft(problems=(RuleProblem(line=_guilty_line(text, error), message=str(error)),))
+    return Draft(plan=plan)
+
+
+def rule_lines(text: str) -> tuple[RuleLine, ...]:
+    """The lines of rules that can all be read.
+
+    Raises:
+        ConfigError: A line cannot be read.
+    """
+    lines = []
+    for number, line in _numbered(text):
+        found = parse_rules(line)
+        lines.append(RuleLine(number=number, text=line, rule=found[0] if found else None))
+    return tuple(lines)
+
+
+def _numbered(text: str) -> list[tuple[int, str]]:
+    return list(enumerate(text.splitlines(), start=1))
+
+
+def _check(number: int, line: str) -> tuple[RuleProblem, ...]:
+    try:
+        parse_rules(line)
+    except ConfigError as error:
+        # A line on its own is line 1 to the parser.
+        return (RuleProblem(line=number, message=str(error).removeprefix("line 1: ")),)
+    return ()
+
+
+def _guilty_line(text: str, error: ConfigError) -> int | None:
+    """The line whose rule the message quotes first."""
+    message = str(error)
+    quoted = {
+        line.number: message.find(f"'{format_rule(line.rule)}'")
+        for line in rule_lines(text)
+        if line.rule is not None
+    }
+    found = {number: place for number, place in quoted.items() if place >= 0}
+    return min(found, key=lambda number: found[number]) if found else None

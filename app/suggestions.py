@@ -1,0 +1,31 @@
+"""Prompts that the embedded models understand, taken from the lexicon."""
+
+import functools
+
+from app.components.chips.value import ChipsValue
+from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.suites import Suite, draw_suite
+
+_MIXED = "mixed"
+_MIXED_COUNT = 8
+_FIRST = ("dog", "rain")
+
+
+@functools.cache
+def suggestions() -> ChipsValue:
+    """One prompt for every source by family, and scenes of several events."""
+    lexicon = default_lexicon()
+    groups = [
+        (family, [f"{s.noun} {s.verb}" for s in lexicon.of_family(family) if s.embedded])
+        for family in lexicon.families
+    ]
+    scenes = draw_suite(Suite.EXPLORATION, _MIXED_COUNT * 4, seed=0)
+    several = [p.text for p in scenes if p.scene is not None and len(p.scene.events) > 1]
+    groups.append((_MIXED, several[:_MIXED_COUNT]))
+    return {"groups": [{"name": name, "texts": texts} for name, texts in groups if texts]}
+
+
+def starting_prompts() -> str:
+    """What the prompt box holds at first."""
+    lexicon = default_lexicon()
+    return "\n".join(f"{lexicon[name].noun} {lexicon[name].verb}" for name in _FIRST)

@@ -1,0 +1,161 @@
+"""The Configure tab: which model, which sounds, and how many bits for each layer."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.components.chips import Chips
+from app.components.fact_table import FactTable
+from app.components.layer_grid import LayerGrid
+from app.components.notice import Notice
+from app.handlers.configure import ConfigureHandlers
+from app.present import adm_title
+from app.settings import Settings
+from app.study_request import DEFAULT_PRESET, MAX_CALIBRATION_PROMPTS
+from app.suggestions import starting_prompts, suggestions
+from app.tabs.wiring import QUIET
+from ptq.config import format_rules
+from ptq.presets import PRESETS, preset
+
+_GLOSSARY = """
+- **Bits** say how finely a number is stored: 8 bits know 256 values, 4 bits know 16, a float about
+  four billion. Fewer bits make a smaller file and a rougher sound.
+- **Weights** (`w`) are what the model has learned; they decide its size. **Activations** (`a`) are
+  the numbers that flow through it while it works.
+- **Static** ranges for activations are measured beforehand, on the calibration prompts;
+  **dynamic** ones are taken from each input on the fly.
+- **Channel, group, tensor** (`channel`, `g64`, `tensor`): how many weights share one scale. Smaller
+  groups follow the weights better and cost a little space.
+- **Symmetric, asymmetric** (`sym`, `asym`): whether the levels are centred on zero.
+- **`mse`, `minmax`, `p99.9`**: how the range is chosen. Cutting off rare extremes makes the steps
+  finer for everything else.
+- **`t10`**: ten activation ranges, one for each tenth of the denoising steps.
+- **`keep`** leaves a layer as it is. The first rule that matches a layer decides.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigureTab:
+    """What other tabs need of this one; ``inputs`` are in the order of ``StudyRequest``."""
+
+    inputs: list[gr.components.Component]
+    go: gr.Button
+    opened: list[gr.components.Component]
+    shown: list[gr.components.Component]
+
+
+def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
+    """Build the tab."""
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            adm, prompts, words = _build_sounds(handlers)
+        with gr.Column(scale=2, min_width=300):
+            sampling = _build_sampling(handlers.workbench.settings)
+    gr.Markdown(
+        "## Bits\nStart from a preset, then change single layers in the table, or write rules: "
+        "each line says what happens to the layers that its pattern names.",
+        elem_classes="lead",
+    )
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            chosen, rules, problem = _build_rules()
+        with gr.Column(scale=2, min_width=300):
+            summary = FactTable(elem_id="plan-summary")
+            with gr.Accordion("What do these words mean?", open=False):
+                gr.Markdown(_GLOSSARY, elem_classes="glossary")
+    grid = LayerGrid(elem_id="grid")
+    go = gr.Button("Next: run it", variant="primary", elem_id="go")
+    shown = [problem, grid, summary]
+    seed, steps, guidance, seconds, calibration = sampling
+    rules.change(handlers.check_rules, [adm, rules], shown, trigger_mode="always_last", **QUIET)
+    chosen.input(handlers.choose_preset, chosen, rules, **QUIET)
+    grid.edited(handlers.edit_layers, [adm, rules], [rules, *shown], **QUIET)
+    adm.input(
+        handlers.choose_adm,
+        [adm, rules, prompts],
+        [steps, guidance, seconds, words, *shown],
+        **QUIET,
+    )
+    inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds, calibration]
+    return ConfigureTab(inputs=inputs, go=go, opened=[adm, rules], shown=shown)
+
+
+def _build_sounds(
+    handlers: ConfigureHandlers,
+) -> tuple[gr.Dropdown, gr.Textbox, Notice]:
+    cards = handlers.workbench.adms()
+    adm = gr.Dropdown(
+        [(adm_title(card), card.id) for card in cards],
+        value=cards[0].id if cards else None,
+        label="Audio diffusion model",
+        info="Embedded models ship with this page; local ones were named by its operator.",
+        elem_id="adm",
+    )
+    prompts = gr.Textbox(
+        starting_prompts(),
+        label="Prompts",
+        info=f"One a line, at most {handlers.workbench.settings.max_prompts}. Each becomes a pair.",
+        lines=4,
+        max_lines=10,
+        elem_id="prompts",
+    )
+    words = Notice(elem_id="words")
+    chips = Chips(suggestions(), elem_id="suggestions")
+    prompts.change(
+        handlers.check_prompts, [adm, prompts], words, trigger_mode="always_last", **QUIET
+    )
+    chips.picked(handlers.add_prompt, prompts, prompts, **QUIET)
+    return adm, prompts, words
+
+
+def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
+    seed = gr.Number(
+        0, label="Seed", info="The starting noise. The same seed gives the same pair.", precision=0
+    )
+    steps = gr.Slider(
+        1,
+        settings.max_steps,
+        min(20, settings.max_steps),
+        step=1,
+        label="Denoising steps",
+        info="More steps: cleaner, slower.",
+    )
+    guidance = gr.Slider(
+        0, 15, 2.5, step=0.1, label="Guidance", info="How strictly the sound follows the prompt."
+    )
+    seconds = gr.Slider(
+        0.64,
+        settings.max_seconds,
+        min(5.12, settings.max_seconds),
+        step=0.64,
+        label="Length of a clip, seconds",
+    )
+    calibration = gr.Slider(
+        1,
+        MAX_CALIBRATION_PROMPTS,
+        12,
+        step=1,
+        label="Calibration prompts",
+        info="Sounds that the ranges of static activations are measured on; never the ones above.",
+    )
+    return seed, steps, guidance, seconds, calibration
+
+
+def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
+    chosen = gr.Radio(
+        list(PRESETS),
+        value=DEFAULT_PRESET,
+        label="Preset",
+        info="fp changes nothing; w4a8 means 4-bit weights and 8-bit activations.",
+        elem_id="preset",
+    )
+    rules = gr.Textbox(
+        format_rules(preset(DEFAULT_PRESET).rules),
+        label="Rules",
+        info="pattern = bits and options. The first line that matches a layer decides.",
+        lines=9,
+        max_lines=16,
+        elem_id="rules",
+    )
+    problem = Notice(elem_id="rule-problem")
+    return chosen, rules, problem

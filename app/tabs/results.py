@@ -1,0 +1,88 @@
+"""The Results tab: what was lost, heard, seen and counted."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.components.ab_player import ABPlayer
+from app.components.fact_table import FactTable
+from app.components.notice import Notice
+from app.handlers.results import ResultsHandlers
+from app.tabs.wiring import QUIET
+
+_SAVE = "() => setTimeout(() => document.querySelector('#download-file')?.click(), 300)"
+_DISTANCE = """
+The Fréchet distance compares two crowds of clips, not two clips. It needs hundreds of pairs: the
+shipped scores have them, a run of a few prompts does not, and is marked so.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsTab:
+    """What the page wires to other tabs."""
+
+    run: gr.Dropdown
+    table: FactTable
+    shown: list[gr.components.Component]
+
+
+def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsTab:
+    """Build the tab."""
+    run = gr.Dropdown([], label="Run", info="Your finished runs.", elem_id="run")
+    with gr.Column(visible=False) as details:
+        verdict = Notice(elem_id="verdict")
+        pair = gr.Dropdown([], label="Pair", elem_id="pair")
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                player = ABPlayer(elem_id="player")
+            with gr.Column(scale=2, min_width=300):
+                summary = FactTable(elem_id="summary")
+        picture = gr.Plot(show_label=False, elem_id="spectrograms")
+        paired = FactTable(elem_id="paired")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                steps = gr.Plot(show_label=False, elem_id="steps")
+            with gr.Column(min_width=320):
+                size = gr.Plot(show_label=False, elem_id="sizes")
+        site, bucket, activations = _build_activations()
+        save = gr.Button("Download everything of this run (zip)", elem_id="download")
+        file = gr.DownloadButton("Save", visible="hidden", elem_id="download-file")
+    gr.Markdown(_DISTANCE, elem_classes="lead")
+    distance = gr.Plot(show_label=False, elem_id="distances")
+    table = FactTable(elem_id="runs")
+    shown = [details, distance, verdict, summary, pair, player, picture, steps, paired, size]
+    shown += [site, bucket, activations, file]
+    run.input(handlers.show_run, [token, run], shown, **QUIET)
+    pair.input(handlers.show_pair, [token, run, pair], [player, picture, steps], **QUIET)
+    for control in (site, bucket):
+        control.input(
+            handlers.show_site,
+            [token, run, site, bucket],
+            activations,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+    save.click(handlers.download, [token, run], file, **QUIET).then(
+        None, None, None, js=_SAVE, api_visibility="private"
+    )
+    return ResultsTab(run=run, table=table, shown=shown)
+
+
+def _build_activations() -> tuple[gr.Dropdown, gr.Slider, gr.Plot]:
+    gr.Markdown(
+        "### Activations\nWhat flowed into a layer during calibration, and the levels that "
+        "quantization rounds it to. Values beyond the outermost levels are clipped.",
+        elem_classes="lead",
+    )
+    with gr.Row():
+        site = gr.Dropdown([], label="Layer", elem_id="site")
+        bucket = gr.Slider(
+            1,
+            10,
+            1,
+            step=1,
+            label="Part of the denoising",
+            info="1 is the beginning, where all is noise.",
+            elem_id="bucket",
+        )
+    return site, bucket, gr.Plot(show_label=False, elem_id="activations")

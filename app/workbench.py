@@ -1,0 +1,219 @@
+"""The workbench: owns the loaded models, the jobs and the runs; turns requests into studies."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from app.adm_shelf import AdmShelf
+from app.archive import write_archive
+from app.finished_run import FinishedRun
+from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
+from app.jobs import JobRegistry
+from app.pace import Pace, recent_reports
+from app.rules import Draft, draft_plan
+from app.settings import Settings
+from app.study_request import StudyRequest
+from ptq.adms.registry import AdmCard
+from ptq.errors import ConfigError
+from ptq.layer_spec import LayerInfo
+from ptq.metrics.embed.ear import find_ear
+from ptq.report import Report
+from ptq.run_folder import REPORT_NAME
+from ptq.scoring import Ear
+from ptq.stages import FULL, QUANTIZED, clip_path
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import StudyConfig
+
+EXAMPLE_ID = "example"
+_DOWNLOADS = "downloads"
+_KEEP_FINISHED_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """What a job computes, and where its files appear."""
+
+    config: StudyConfig
+    run: Path
+
+    def clips_so_far(self) -> tuple[tuple[Path, Path | None], ...]:
+        """Every finished full-precision clip in order, with its quantized twin once it exists."""
+        found: list[tuple[Path, Path | None]] = []
+        for index in range(len(self.config.prompts)):
+            full, quantized = (self.run / clip_path(bank, index) for bank in (FULL, QUANTIZED))
+            if not full.exists():
+                break
+            found.append((full, quantized if quantized.exists() else None))
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What to expect of a study: seconds, if a study of the model has ever finished here."""
+
+    config: StudyConfig
+    seconds: float | None
+    is_finished: bool
+
+
+class Workbench:
+    """Everything behind the page, without the page.
+
+    Args:
+        settings: Limits and places.
+        ear: Finds the embedder, or says why there is none; called once, when first needed.
+    """
+
+    def __init__(self, settings: Settings, *, ear: Callable[[], Ear | str] = find_ear) -> None:
+        self.settings = settings
+        self.shelf = AdmShelf({adm.name: adm.path for adm in settings.local_adms})
+        self._jobs = JobRegistry(max_queued=settings.max_queued, keep_finished_s=_KEEP_FINISHED_S)
+        self._tickets: dict[str, Ticket] = {}
+        self._find_ear = ear
+        self._ear: Ear | str | None = None
+        self._ear_lock = threading.Lock()
+        self._pace = Pace()
+        for report in recent_reports(self._known_folders()):
+            self._pace.remember(report)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        self._jobs.close()
+
+    def adms(self) -> tuple[AdmCard, ...]:
+        """Every model there is."""
+        return self.shelf.cards()
+
+    def layers(self, adm_id: str) -> Sequence[LayerInfo]:
+        """What can be quantized in a model.
+
+        Raises:
+            ModelError: There is no such model, or its files are damaged.
+        """
+        return self.shelf.layers(adm_id)
+
+    def draft(self, adm_id: str, rules: str) -> Draft:
+        """Rules met with the layers of a model: a plan, or what is wrong."""
+        return draft_plan(rules, self.layers(adm_id))
+
+    def estimate(self, request: StudyRequest) -> Estimate:
+        """Check a request against every limit, and say how long it will take.
+
+        Raises:
+            PTQError: The request cannot be followed.
+        """
+        config = self._checked(request)
+        run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
+        return Estimate(
+            config=config,
+            seconds=self._pace.estimate_s(config),
+            is_finished=(run / REPORT_NAME).exists(),
+        )
+
+    def start(self, token: str, request: StudyRequest) -> str:
+        """Queue a study and return its job's id.
+
+        Raises:
+            PTQError: The request cannot be followed, the visitor has a study on its way already,
+                or too many visitors wait.
+        """
+        if any(not job.state.has_ended for job in self.jobs(token)):
+            raise ConfigError("Your last run is still on its way; stop it or wait for it.")
+        config = self._checked(request)
+        run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
+        job_id = self._jobs.submit(token, self._study(config), label=_label(config))
+        self._tickets[job_id] = Ticket(config=config, run=run)
+        return job_id
+
+    def stop(self, token: str) -> None:
+        """Ask the visitor's unfinished study to stop, if there is one."""
+        for job in self.jobs(token):
+            if not job.state.has_ended:
+                self._jobs.stop(token, job.id)
+
+    def jobs(self, token: str) -> tuple[JobSnapshot, ...]:
+        """The visitor's studies, newest first."""
+        return self._jobs.jobs_of(token)
+
+    def wait(self, token: str, job_id: str, *, timeout_s: float) -> JobSnapshot:
+        """Block until a study has ended.
+
+        Raises:
+            UnknownJobError: It is not this visitor's.
+        """
+        return self._jobs.wait(token, job_id, timeout_s=timeout_s)
+
+    def ticket(self, token: str, job_id: str) -> Ticket:
+        """What a job computes.
+
+        Raises:
+            UnknownJobError: It is not this visitor's.
+        """
+        self._jobs.get(token, job_id)
+        return self._tickets[job_id]
+
+    def runs(self, token: str) -> tuple[FinishedRun, ...]:
+        """The visitor's finished studies, newest first, then the example that everyone sees."""
+        mine = [self.run(token, job.id) for job in self.jobs(token) if job.state is JobState.DONE]
+        example = [self.run(token, EXAMPLE_ID)] if self.settings.featured_run else []
+        return (*mine, *example)
+
+    def run(self, token: str, run_id: str) -> FinishedRun:
+        """One finished study of the visitor, or the example.
+
+        Raises:
+            UnknownJobError: It is not this visitor's.
+            CheckpointError: Its report is damaged.
+        """
+        featured = self.settings.featured_run
+        if run_id == EXAMPLE_ID and featured is not None:
+            return FinishedRun.read(featured, run_id=EXAMPLE_ID, is_example=True)
+        return FinishedRun.read(self.ticket(token, run_id).run, run_id=run_id)
+
+    def archive(self, run: FinishedRun) -> Path:
+        """A zip of everything in a run but intermediate latents."""
+        return write_archive(run.path, self.settings.runs / _DOWNLOADS / f"{run.path.name}.zip")
+
+    def _checked(self, request: StudyRequest) -> StudyConfig:
+        config = request.to_config(self.settings)
+        draft = self.draft(config.adm, request.rules)
+        if draft.problems:
+            problem = draft.problems[0]
+            where = f"Line {problem.line} of the rules: " if problem.line else ""
+            raise ConfigError(f"{where}{problem.message}")
+        return config
+
+    def _study(self, config: StudyConfig) -> JobFunction:
+        def job(on_event: OnEvent, should_stop: ShouldStop) -> Report:
+            torch.set_num_threads(self.settings.threads)
+            report = run_study(
+                config,
+                self.shelf.load(config.adm),
+                runs=self.settings.runs,
+                ear=self._the_ear(),
+                on_event=on_event,
+                should_stop=should_stop,
+            )
+            self._pace.remember(report)
+            return report
+
+        return job
+
+    def _the_ear(self) -> Ear | str:
+        with self._ear_lock:
+            if self._ear is None:
+                self._ear = self._find_ear()
+            return self._ear
+
+    def _known_folders(self) -> list[Path]:
+        runs, featured = self.settings.runs, self.settings.featured_run
+        own = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
+        return [*own, featured] if featured is not None else own
+
+
+def _label(config: StudyConfig) -> str:
+    n = len(config.prompts)
+    return f"{config.quant.name} · {config.adm} · {n} {'prompt' if n == 1 else 'prompts'}"

@@ -1,0 +1,32 @@
+"""What all tests share: one thread, and a tiny checkpoint in AudioLDM's published layout."""
+
+import os
+
+# Before torch is imported: spinning threads starve each other on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptq.adms.audioldm import AudioLDM
+from tests.tiny_adm import write_tiny_audioldm
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """One thread: timings do not depend on the machine, and neither does the order of sums."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random checkpoint on disk; never written to."""
+    return write_tiny_audioldm(tmp_path_factory.mktemp("adms") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_adm(tiny_folder: Path) -> AudioLDM:
+    """The checkpoint, loaded; quantize copies of it."""
+    return AudioLDM("tiny", tiny_folder)

@@ -1,0 +1,200 @@
+"""Calibration: disjoint prompts, evenly spread states, hooks that leave nothing behind."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.sampling import SamplingSettings
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.observe import Observation, observe_states, observing
+from ptq.calibration.states import StatePool, StateRecorder
+from ptq.calibration.strategies import UniformStrategy, strategy
+from ptq.context import current_step
+from ptq.errors import CalibrationError, Cancelled, ConfigError
+from ptq.layer_spec import LayerInfo
+from ptq.layers import inventory
+from ptq.prompts.suites import Suite, draw_suite, suite_of
+
+STEPS = 4
+MANIFEST = CalibrationManifest(
+    strategy="uniform",
+    model_hash="a" * 64,
+    sampler="AudioLDM",
+    steps=20,
+    guidance=2.5,
+    seconds=5.12,
+    seed=1,
+    buckets=10,
+    prompts=("a dog barks", "rain"),
+    states=40,
+)
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_adm: AudioLDM) -> StatePool:
+    settings = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
+    return StateRecorder(adm=tiny_adm, settings=settings, seed=1, batch_size=2).record(
+        ("a dog barks", "rain falls", "a bell rings")
+    )
+
+
+@pytest.fixture(scope="module")
+def sites(tiny_adm: AudioLDM) -> tuple[LayerInfo, ...]:
+    found = inventory(tiny_adm.parts(), tiny_adm.splits())
+    return tuple(info for info in found if info.part == "denoiser" and info.kind.has_input)
+
+
+def n_hooks(adm: AudioLDM) -> int:
+    modules = (module for part in adm.parts().values() for module in part.modules())
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
+
+
+def test_suites_share_no_content() -> None:
+    contents = {}
+    for suite in Suite:
+        prompts = draw_suite(suite, 60, seed=3)
+        assert len(prompts) == 60
+        assert {suite_of(prompt) for prompt in prompts} == {suite}
+        contents[suite] = {p.scene.content_hash() for p in prompts if p.scene is not None}
+    a, b, c = contents.values()
+    assert not a & b
+    assert not (a | b) & c
+
+
+def test_a_suite_is_drawn_again_the_same_and_refuses_nonsense() -> None:
+    texts = [p.text for p in draw_suite(Suite.FINAL, 8, seed=5)]
+    assert texts == [p.text for p in draw_suite(Suite.FINAL, 8, seed=5)]
+    assert texts != [p.text for p in draw_suite(Suite.FINAL, 8, seed=6)]
+    for count, seed in ((0, 0), (-1, 0), (4, -1)):
+        with pytest.raises(ConfigError, match="ask for 1 or more"):
+            draw_suite(Suite.FINAL, count, seed)
+
+
+def test_the_uniform_strategy_draws_from_the_calibration_suite_alone() -> None:
+    owned = {prompt.text for prompt in draw_suite(Suite.CALIBRATION, 6, seed=2)}
+    assert set(strategy("uniform").prompts(6, 2)) == owned
+    with pytest.raises(ConfigError, match="choose one of uniform"):
+        strategy("best")
+
+
+@pytest.mark.parametrize("count", [4, 6, 8, 12, 99])
+def test_uniform_states_are_spread_over_steps_and_never_repeat(pool: StatePool, count: int) -> None:
+    chosen = UniformStrategy().states(pool, count, seed=0)
+    assert chosen.shape == (min(count, 3 * STEPS), 2)
+    assert len({(int(p), int(s)) for p, s in chosen}) == len(chosen)
+    per_step = Counter(int(step) for step in chosen[:, 1])
+    assert max(per_step.values()) - min(per_step.get(s, 0) for s in range(STEPS)) <= 1
+    assert (chosen >= 0).all()
+    assert (chosen.max(axis=0) < [3, STEPS]).all()
+    assert (UniformStrategy().states(pool, count, seed=0) == chosen).all()
+
+
+def test_recorded_states_are_what_the_denoiser_was_given(
+    tiny_adm: AudioLDM, pool: StatePool
+) -> None:
+    given: list[torch.Tensor] = []
+    handle = tiny_adm.unet.register_forward_pre_hook(lambda _m, args: given.append(args[0][:2]))
+    recorder = StateRecorder(adm=tiny_adm, settings=pool.settings, seed=1, batch_size=2)
+    again = recorder.record(pool.prompts[:2])
+    handle.remove()
+    assert pool.inputs.shape == (3, STEPS, 8, 16, 16)
+    assert torch.equal(torch.stack(given, dim=1), again.inputs)
+    assert torch.equal(again.inputs, pool.inputs[:2])
+
+
+def test_every_site_is_observed_in_both_branches_at_every_step(
+    tiny_adm: AudioLDM, pool: StatePool, sites: tuple[LayerInfo, ...]
+) -> None:
+    seen: list[tuple[int, tuple[str, ...]]] = []
+
+    def note(_module: nn.Module, _inputs: object) -> None:
+        context = current_step()
+        assert context is not None
+        seen.append((context.step, context.branch))
+
+    handle = tiny_adm.unet.register_forward_pre_hook(note)
+    chosen = UniformStrategy().states(pool, 6, seed=0)
+    wanted = Observation(sites=sites, buckets=2)
+    stats = observe_states(tiny_adm, pool, chosen, wanted)
+    handle.remove()
+    assert set(stats) == {site.name for site in sites}
+    assert [step for step, _ in seen] == list(range(STEPS))
+    for step, branches in seen:
+        rows = int((chosen[:, 1] == step).sum())
+        assert branches == ("uncond",) * rows + ("cond",) * rows
+    assert {found.buckets for found in stats.values()} == {2}
+    split = {site.name: site.split is not None for site in sites}
+    assert all(found.halves == 1 + split[name] for name, found in stats.items())
+    assert n_hooks(tiny_adm) == 0
+
+
+def test_hooks_are_gone_after_an_exception(
+    tiny_adm: AudioLDM, sites: tuple[LayerInfo, ...]
+) -> None:
+    def interrupted() -> None:
+        with observing(tiny_adm.parts(), sites, buckets=2):
+            assert n_hooks(tiny_adm) == len(sites)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert n_hooks(tiny_adm) == 0
+
+
+def test_hooks_are_gone_when_a_site_does_not_exist(
+    tiny_adm: AudioLDM, sites: tuple[LayerInfo, ...]
+) -> None:
+    wrong = (*sites[:2], replace(sites[0], name="denoiser.nowhere"))
+    with pytest.raises(ValueError, match="nowhere"), observing(tiny_adm.parts(), wrong, buckets=1):
+        pass
+    assert n_hooks(tiny_adm) == 0
+
+
+def test_observation_stops_at_the_next_step(
+    tiny_adm: AudioLDM, pool: StatePool, sites: tuple[LayerInfo, ...]
+) -> None:
+    done: list[int] = []
+    wanted = Observation(
+        sites=sites,
+        buckets=1,
+        progress=lambda i, _: done.append(i),
+        should_stop=lambda: len(done) == 2,
+    )
+    chosen = np.array([[0, step] for step in range(STEPS)])
+    with pytest.raises(Cancelled, match="step 3 of 4"):
+        observe_states(tiny_adm, pool, chosen, wanted)
+    assert n_hooks(tiny_adm) == 0
+
+
+def test_recording_stops_too(tiny_adm: AudioLDM, pool: StatePool) -> None:
+    recorder = StateRecorder(adm=tiny_adm, settings=pool.settings, seed=1, should_stop=lambda: True)
+    with pytest.raises(Cancelled, match="step 1 of 4"):
+        recorder.record(pool.prompts)
+
+
+def test_a_manifest_is_read_back_and_damage_is_named() -> None:
+    assert CalibrationManifest.from_json(MANIFEST.to_json()) == MANIFEST
+    for text in ("{", "[]", "{}", '{"prompts": []}'):
+        with pytest.raises(CalibrationError, match=r"damaged .*; calibrate again"):
+            CalibrationManifest.from_json(text)
+    newer = MANIFEST.to_json().replace('"schema": 1', '"schema": 2')
+    with pytest.raises(CalibrationError, match="schema 2, this version reads 1"):
+        CalibrationManifest.from_json(newer)
+
+
+def test_a_manifest_notices_what_is_sampled_differently() -> None:
+    assert MANIFEST.mismatches(replace(MANIFEST, seed=9, states=3)) == ()
+    other = replace(MANIFEST, steps=50, guidance=1.0)
+    assert [line.split(":")[0] for line in MANIFEST.mismatches(other)] == [
+        "Calibrated with steps 20, sampled with 50",
+        "Calibrated with guidance 2.5, sampled with 1.0",
+    ]
+    assert MANIFEST.sha256 != other.sha256
+    MANIFEST.check_model("a" * 64)
+    with pytest.raises(CalibrationError, match="not to bbbbbbbbbbbb; calibrate this model"):
+        MANIFEST.check_model("b" * 64)

@@ -1,0 +1,163 @@
+"""Every subcommand of the command line, with results on stdout and one sentence for bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptq.adms.registry import LOCAL_VARIABLE
+from ptq.audio import read_clip
+from ptq.cli import EXIT_BAD_INPUT, main
+
+SMALL = ("--steps", "2", "--seconds", "0.64", "--prompts", "1", "--calibration-prompts", "1")
+
+
+@pytest.fixture(autouse=True)
+def tiny_model(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny checkpoint as the only local model, and no ear."""
+    monkeypatch.setenv(LOCAL_VARIABLE, f"tiny={tiny_folder}")
+    monkeypatch.setattr("ptq.metrics.embed.ear.find_ear", lambda: "this test has no ear")
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Run a subcommand with ``--json`` and read the one object that it prints."""
+    assert main([*arguments, "--json"]) == 0
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
+
+
+def test_adms_lists_local_folders(capsys: pytest.CaptureFixture[str], tiny_folder: Path) -> None:
+    cards = {card["id"]: card for card in shown(capsys, "adms")["adms"]}
+    size = sum(path.stat().st_size for path in tiny_folder.rglob("*") if path.is_file())
+    assert cards["tiny"] == {
+        "id": "tiny",
+        "family": "audioldm",
+        "size_bytes": size,
+        "licence": "the publisher's",
+        "source": tiny_folder.name,
+        "state": "local",
+    }
+    assert main(["adms"]) == 0
+    assert "| tiny | audioldm |" in capsys.readouterr().out
+
+
+def test_layers_shows_the_bits_of_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    full = shown(capsys, "layers", "tiny", "--preset", "fp")
+    quantized = shown(capsys, "layers", "tiny", "--preset", "w4a8")
+    assert len(full["layers"]) == len(quantized["layers"])
+    assert {layer["w_bits"] for layer in full["layers"]} == {16}
+    assert 4 in {layer["w_bits"] for layer in quantized["layers"]}
+    assert quantized["size_bytes"] < full["size_bytes"]
+
+
+def test_a_plan_file_is_followed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rules = tmp_path / "mine.rules"
+    rules.write_text("denoiser.conv_in = keep\ndenoiser.* = w4\n* = keep\n")
+    layers = shown(capsys, "layers", "tiny", "--plan", str(rules))["layers"]
+    bits = {layer["name"]: layer["w_bits"] for layer in layers}
+    assert bits["denoiser.conv_in"] == 16
+    assert bits["denoiser.conv_out"] == 4
+
+
+def test_prompts_come_with_their_coverage(capsys: pytest.CaptureFixture[str]) -> None:
+    value = shown(capsys, "prompts", "tiny", "--prompts", "5", "--seed", "3")
+    assert len(value["prompts"]) == 5
+    assert 0 < value["coverage"]["share"] <= 1
+    assert main(["prompts", "tiny", "--prompts", "5", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == value["prompts"]
+
+
+def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    common = ("tiny", "--preset", "w8a8", *SMALL, "--out", str(tmp_path))
+    calibrated = shown(capsys, "calibrate", *common)
+    assert calibrated["layers"] > 0
+    stats = Path(calibrated["path"])
+    written = stats.stat().st_mtime_ns
+    quantized = shown(capsys, "quantize", *common)
+    packed = Path(quantized["path"])
+    assert packed.parent == stats.parents[1]
+    assert stats.stat().st_mtime_ns == written
+    assert quantized["bytes"] == sum(path.stat().st_size for path in packed.iterdir())
+
+
+def test_generate_writes_a_clip(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "clip.flac"
+    arguments = ("generate", "tiny", "a dog barks", *SMALL[:4], "--out", str(out))
+    assert shown(capsys, *arguments) == {"path": str(out), "seconds": 0.64}
+    assert read_clip(out).seconds == 0.64
+
+
+def test_study_report_and_compare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a dog barks\n\n")
+    reports = {}
+    for name in ("fp", "w4a16"):
+        options = (*SMALL[:4], "--from", str(prompts), "--preset", name, "--out", str(tmp_path))
+        assert main(["study", "tiny", *options, "--json"]) == 0
+        printed = capsys.readouterr()
+        reports[name] = json.loads(printed.out)
+        assert "quantized clips  1/1" in printed.err
+    runs = {
+        json.loads(p.read_text())["plan"]["name"]: p.parent for p in tmp_path.rglob("report.json")
+    }
+    assert set(runs) == {"fp", "w4a16"}
+    assert [pair["prompt"] for pair in reports["fp"]["pairs"]] == ["a dog barks"]
+    assert shown(capsys, "report", str(runs["fp"])) == reports["fp"]
+    compared = shown(capsys, "compare", str(runs["fp"]), str(runs["w4a16"]))
+    assert compared["plans"] == ["fp", "w4a16"]
+    size = compared["figures"]["size (MB)"]
+    assert size["second"] < size["first"]
+    assert main(["report", str(runs["fp"])]) == 0
+    assert capsys.readouterr().out.startswith("# tiny: fp")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("layers nobody", "There is no ADM 'nobody'; the nearest is"),
+        ("layers tiny --preset w8a9", "w8a9"),
+        ("layers tiny --plan gone.rules", "The plan gone.rules cannot be read"),
+        ("prompts tiny --prompts 0", "ask for 1 or more"),
+        ("prompts tiny --seed -1", "from seed 0 up"),
+        ("study tiny --steps 0", "0 steps are out of range; choose 1 to"),
+        ("study tiny --from gone.txt", "The prompts in gone.txt cannot be read"),
+        ("study tiny --prompts 0", "ask for 1 or more"),
+        ("generate tiny x --steps 0", "0 steps are out of range; choose 1 to"),
+        ("generate tiny x --seconds 1000", "1000.0 s is out of range; choose"),
+        ("report nowhere", "There is no report.json in nowhere; name the folder"),
+        ("compare nowhere here", "There is no report.json in nowhere; name the folder"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == EXIT_BAD_INPUT
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_local_folder_that_does_not_exist_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for entry in ("mine=/nowhere/at/all", "no-name"):
+        monkeypatch.setenv(LOCAL_VARIABLE, entry)
+        assert main(["adms"]) == EXIT_BAD_INPUT
+        assert f"{LOCAL_VARIABLE} has the entry '{entry}'" in capsys.readouterr().err
+
+
+def test_an_unknown_subcommand_or_flag_exits_with_two(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["dance"], ["adms", "--loud"], ["study", "tiny", "--steps", "many"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == EXIT_BAD_INPUT
+        assert "usage:" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""Scores of a study: which figures exist for how many clips, and why not the rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ptq.audio import AudioClip
+from ptq.metrics import ReferenceBank
+from ptq.scoring import (
+    Banks,
+    Ear,
+    distribution_scores,
+    embed_banks,
+    fd_record,
+    pair_embedding_scores,
+    score_pair,
+)
+
+Array = NDArray[np.float32]
+RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandEar:
+    """Not an ear that hears anything: log energies of four bands, so that tests need no weights."""
+
+    id: str = "bands4"
+    dim: int = 4
+    bank: ReferenceBank = field(default_factory=lambda: _reference())
+
+    def embed(self, clips: Sequence[Array]) -> Array:
+        return np.stack([_bands(clip) for clip in clips])
+
+    def class_logits(self, embeddings: Array) -> Array:
+        return 3 * embeddings[:, :3]
+
+    def text_score(self, clips: Sequence[Array], texts: Sequence[str]) -> Array:
+        levels = [1 + 0.1 * _bands(clip).std() for clip in clips]
+        return np.asarray([0.1 * level for level, _ in zip(levels, texts, strict=True)])
+
+
+def _bands(samples: Array) -> Array:
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    return np.asarray([np.log(band.mean() + 1e-9) for band in np.array_split(power, 4)], np.float32)
+
+
+def _clips(n: int, seed: int, noise: float = 0.0, gain: float = 0.02) -> tuple[AudioClip, ...]:
+    """Coloured noise; the same seed gives the same clips but for the added noise."""
+    rng, extra = np.random.default_rng(seed), np.random.default_rng(99)
+    made = []
+    for _ in range(n):
+        spectrum = np.fft.rfft(rng.standard_normal(1024))
+        spectrum *= np.repeat(np.exp(rng.standard_normal(4)), 129)[: len(spectrum)]
+        samples = gain * np.fft.irfft(spectrum) + noise * extra.standard_normal(1024)
+        made.append(AudioClip(samples=samples.astype(np.float32), sample_rate_hz=RATE_HZ))
+    return tuple(made)
+
+
+def _reference() -> ReferenceBank:
+    return ReferenceBank.from_embeddings(
+        np.stack([_bands(c.samples) for c in _clips(800, 5, gain=0.01)])
+    )
+
+
+@pytest.fixture(scope="module")
+def ear() -> Ear:
+    return BandEar()
+
+
+def banks(n: int, noise: float) -> Banks:
+    return Banks(
+        prompts=tuple(f"prompt {i}" for i in range(n)),
+        full=_clips(n, 1),
+        second=_clips(n, 2),
+        quantized=_clips(n, 1, noise),
+    )
+
+
+def test_enough_clips_give_an_interval_and_a_verdict(ear: Ear) -> None:
+    heard = banks(200, 0.2)
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    assert record is not None
+    assert (record.embedder, record.estimator) == ("bands4", "split-half")
+    assert (record.n, record.n_ref, record.dim) == (200, 800, 4)
+    assert record.verdict == "inferior"
+    assert record.increase_pct is not None
+    assert record.ci95_pct is not None
+    assert record.ci95_pct[0] < record.increase_pct < record.ci95_pct[1]
+    assert notes
+
+
+def test_too_few_clips_give_a_plug_in_distance_and_no_verdict(ear: Ear) -> None:
+    heard = banks(8, 0.2)
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    assert record is not None
+    assert (record.estimator, record.verdict) == ("plug-in", "not resolved")
+    assert record.ci95_pct is None
+    assert record.upper95_pct is None
+    assert any("FD is plug-in" in note for note in notes)
+
+
+def test_hardly_any_clips_give_a_reason_instead(ear: Ear) -> None:
+    heard = banks(3, 0.2)
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    assert record is None
+    assert notes == ("fd is absent: full_precision has 3 rows where 4 are needed; add clips.",)
+
+
+def test_every_score_is_there_or_has_its_reason(ear: Ear) -> None:
+    named = {
+        f"{name}_bands4"
+        for name in (
+            *("kad", "kl_ref_gen", "top1_agreement", "is_full_precision", "is_quantized"),
+            *("text_score_full_precision", "text_score_quantized"),
+        )
+    }
+    for n in (1, 16):
+        heard = banks(n, 0.2)
+        scores, notes = distribution_scores(ear, heard, embed_banks(ear, heard))
+        absent = {note.split(" is absent: ")[0] for note in notes}
+        assert {score.name for score in scores} | absent == named
+        assert bool(absent) is (n == 1)
+        assert all(score.n == n for score in scores)
+
+
+def test_identical_clips_have_no_distance(ear: Ear) -> None:
+    heard = banks(6, 0.0)
+    cosine, divergence = pair_embedding_scores(embed_banks(ear, heard))
+    assert cosine == pytest.approx(1.0)
+    assert divergence == pytest.approx(0.0, abs=1e-6)
+    assert (divergence >= 0).all()
+    pair = score_pair(heard.full[0], heard.quantized[0], None)
+    assert (pair.log_mel_l1_db, pair.lsd_db, pair.latent_sqnr_db) == (0.0, 0.0, None)
+
+
+def test_more_noise_is_further_away(ear: Ear) -> None:
+    little, much = (pair_embedding_scores(embed_banks(ear, banks(8, x))) for x in (0.01, 0.3))
+    assert np.median(much[1]) > np.median(little[1])
+    latents = np.ones((2, 3), np.float32), np.ones((2, 3), np.float32) + np.float32(0.1)
+    heard = banks(1, 0.1)
+    scored = score_pair(heard.full[0], heard.quantized[0], latents)
+    assert scored.latent_sqnr_db == pytest.approx(20.0, abs=1e-3)

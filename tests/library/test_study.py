@@ -1,0 +1,268 @@
+"""A study end to end on a tiny checkpoint: what it writes, loads again, keeps and reports."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.audio import read_clip
+from ptq.errors import Cancelled, CheckpointError
+from ptq.presets import preset
+from ptq.report import Report
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_events import Stage, StudyEvent
+
+NO_EAR = "this test has no ear"
+CONFIG = StudyConfig(
+    adm="tiny",
+    quant=preset("w8a8"),
+    prompts=("a dog barks", "rain falls", "a bell rings"),
+    steps=3,
+    seconds=0.64,
+    batch_size=2,
+    calibration=CalibrationSettings(prompts=2, states=6),
+)
+SCHEMA = {
+    "": "schema adm plan settings environment timings_s notes size calibration layers paired pairs",
+    "adm": "id family source",
+    "plan": "name hash weight_bits_mean",
+    "size.denoiser": "fp32_bytes fp16_bytes quantized_bytes bits_per_weight",
+    "size.pipeline": "fp32_bytes fp16_bytes quantized_bytes reduction_pct",
+    "calibration": "strategy prompts states manifest",
+    "layers.0": "name kind w_bits a_bits bytes sqnr_db executed",
+    "paired": "latent_sqnr_db log_mel_l1_db lsd_db",
+    "pairs.0": "prompt seed reference quantized",
+}
+
+
+def untimed(report: Report) -> str:
+    """A report's text without the only thing that differs between two runs of a study."""
+    return replace(report, timings_s={}).to_json()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def events() -> list[StudyEvent]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(tiny_adm: AudioLDM, runs: Path, events: list[StudyEvent]) -> Report:
+    """The study, run once without a break."""
+    return run_study(CONFIG, tiny_adm, runs=runs, ear=NO_EAR, on_event=events.append)
+
+
+def test_a_report_has_the_public_keys(report: Report) -> None:
+    data = json.loads(report.to_json())
+    for path, keys in SCHEMA.items():
+        found = data
+        for step in filter(None, path.split(".")):
+            found = found[int(step)] if step.isdigit() else found[step]
+        assert set(keys.split()) <= found.keys(), path
+    assert data["schema"] == 1
+    assert len(data["pairs"]) == len(CONFIG.prompts)
+    assert None not in data.values()
+
+
+def test_a_report_is_read_back(report: Report) -> None:
+    assert Report.from_json(report.to_json()).to_json() == report.to_json()
+    extended = {**json.loads(report.to_json()), "key_of_a_later_version": 1}
+    assert Report.from_json(json.dumps(extended)).to_json() == report.to_json()
+    with pytest.raises(CheckpointError, match=r"^The report has schema 2, this version reads 1"):
+        Report.from_json(json.dumps({**extended, "schema": 2}))
+    for text in ("{", "[]", "{}", json.dumps({**extended, "pairs": [{}]})):
+        with pytest.raises(CheckpointError, match=r"damaged .*; run the study again"):
+            Report.from_json(text)
+
+
+def test_what_is_absent_has_its_reason(report: Report) -> None:
+    assert report.fd is None
+    assert f"fd, text score and embedding metrics are absent: {NO_EAR}" in report.notes
+    assert report.paired.embedding_cosine is None
+    assert report.paired.latent_sqnr_db is not None
+
+
+def test_sizes_are_those_of_the_packed_file(report: Report, tiny_adm: AudioLDM, runs: Path) -> None:
+    packed = run_folder_of(CONFIG, tiny_adm, runs).path / "packed"
+    on_disk = sum(path.stat().st_size for path in packed.rglob("*") if path.is_file())
+    size = report.size.pipeline
+    assert size.quantized_bytes == on_disk < size.fp32_bytes == 2 * size.fp16_bytes
+    assert size.reduction_pct == pytest.approx(100 * (1 - on_disk / size.fp32_bytes))
+
+
+def test_events_come_in_order_and_name_files_that_exist(
+    report: Report, events: list[StudyEvent]
+) -> None:
+    stages = list(dict.fromkeys(event.stage for event in events))
+    assert stages[0] is Stage.PLAN
+    assert stages[-1] is Stage.REPORT
+    assert set(stages) == set(Stage)
+    assert all(0 < event.done <= event.total for event in events)
+    assert all(event.artefact.exists() for event in events if event.artefact is not None)
+    last = {event.stage: event for event in events}
+    assert all(event.done == event.total for event in last.values())
+    assert set(report.timings_s) <= {stage.value for stage in Stage}
+
+
+def test_a_finished_study_is_loaded(report: Report, tiny_adm: AudioLDM, runs: Path) -> None:
+    folder = run_folder_of(CONFIG, tiny_adm, runs).path
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    seen: list[StudyEvent] = []
+    again = run_study(CONFIG, tiny_adm, runs=runs, ear=NO_EAR, on_event=seen.append)
+    assert again.to_json() == report.to_json()
+    assert [event.stage for event in seen] == [Stage.REPORT]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_another_seed_or_model_is_another_run(tiny_adm: AudioLDM) -> None:
+    identity = CONFIG.identity(tiny_adm.source_hash)
+    assert identity != replace(CONFIG, seed=1).identity(tiny_adm.source_hash)
+    assert identity != replace(CONFIG, quant=preset("w4a8")).identity(tiny_adm.source_hash)
+    assert identity != CONFIG.identity("another model")
+
+
+# --- killed at any moment --------------------------------------------------------------------
+
+# One event of every stage, in the order of the stages; the count says how many come before it.
+KILLS = [
+    (Stage.PLAN, 0),
+    (Stage.REFERENCE, 0),
+    (Stage.CALIBRATE, 1),
+    (Stage.QUANTIZE, 0),
+    (Stage.ESTIMATE, 0),
+    (Stage.SECOND_SEED, 1),
+    (Stage.SCORE, 0),
+    (Stage.REPORT, 0),
+]
+
+
+def _killed_at_event(folder: Path, runs: Path, stage: Stage, count: int) -> None:
+    """Run the study in this process until one event of a stage, and die."""
+    torch.set_num_threads(1)
+    seen: Counter[Stage] = Counter()
+
+    def die(event: StudyEvent) -> None:
+        if event.stage is stage and seen[stage] == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen[event.stage] += 1
+
+    run_study(CONFIG, AudioLDM("tiny", folder), runs=runs, ear=NO_EAR, on_event=die)
+
+
+def _killed_at_write(folder: Path, runs: Path, count: int) -> None:
+    """Run the study in this process until a partial file is about to get its name, and die."""
+    torch.set_num_threads(1)
+    left = iter(range(count))
+
+    def die(event: str, _arguments: object) -> None:
+        if event == "os.rename" and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    adm = AudioLDM("tiny", folder)
+    sys.addaudithook(die)
+    run_study(CONFIG, adm, runs=runs, ear=NO_EAR)
+
+
+@pytest.fixture(scope="module")
+def forks() -> multiprocessing.context.ForkServerContext:
+    """Processes that are cheap to start: the server has imported the libraries already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ptq.study", "ptq.adms.audioldm"])
+    return context
+
+
+def test_a_study_killed_in_every_stage_ends_with_the_same_report(
+    forks: multiprocessing.context.ForkServerContext,
+    report: Report,
+    tiny_adm: AudioLDM,
+    tiny_folder: Path,
+    tmp_path: Path,
+) -> None:
+    assert {stage for stage, _ in KILLS} == set(Stage)
+    for stage, count in KILLS:
+        child = forks.Process(target=_killed_at_event, args=(tiny_folder, tmp_path, stage, count))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL, f"{stage} was not reached"
+    again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    assert untimed(again) == untimed(report)
+
+
+def test_a_study_killed_between_writing_and_naming_a_file_ends_with_the_same_report(
+    forks: multiprocessing.context.ForkServerContext,
+    report: Report,
+    tiny_adm: AudioLDM,
+    tiny_folder: Path,
+    tmp_path: Path,
+) -> None:
+    for count in (1, 4, 9):
+        child = forks.Process(target=_killed_at_write, args=(tiny_folder, tmp_path, count))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert not list(tmp_path.rglob("report.json"))
+    again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    assert untimed(again) == untimed(report)
+
+
+def test_a_stopped_study_keeps_what_is_finished(
+    report: Report, tiny_adm: AudioLDM, tmp_path: Path
+) -> None:
+    finished: list[Path] = []
+    calls_after: list[int] = []
+
+    def on_event(event: StudyEvent) -> None:
+        if event.stage is Stage.ESTIMATE and event.artefact is not None:
+            finished.append(event.artefact)
+
+    handle = tiny_adm.unet.register_forward_pre_hook(
+        lambda _module, _args: calls_after.append(1) if finished else None
+    )
+    with pytest.raises(Cancelled, match="Stopped before"):
+        run_study(
+            CONFIG,
+            tiny_adm,
+            runs=tmp_path,
+            ear=NO_EAR,
+            on_event=on_event,
+            should_stop=lambda: len(finished) >= 2,
+        )
+    handle.remove()
+    assert not calls_after
+    assert [read_clip(path).seconds for path in finished] == [CONFIG.seconds] * 2
+    again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    assert untimed(again) == untimed(report)
+
+
+def test_stopping_at_once_leaves_nothing_computed(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR, should_stop=lambda: True)
+    assert not list(tmp_path.rglob("*.flac"))
+
+
+def test_full_precision_gives_identical_clips(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    config = replace(CONFIG, quant=preset("fp"), prompts=CONFIG.prompts[:1])
+    report = run_study(config, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    folder = run_folder_of(config, tiny_adm, tmp_path).path
+    (pair,) = report.pairs
+    assert (folder / pair.reference).read_bytes() == (folder / pair.quantized).read_bytes()
+    assert pair.paired.log_mel_l1_db == 0
+    assert pair.paired.latent_sqnr_db is None
+    assert report.calibration is None
+    reasons = {note.split(" is absent: ")[0] for note in report.notes}
+    assert {"latent_sqnr_db", "calibration"} <= reasons
+    assert {layer.executed for layer in report.layers} == {"float"}

@@ -1,0 +1,261 @@
+"""The whole page in a real browser, against ``python app.py`` with a real ADM."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from gradio_client import Client  # type: ignore[import-untyped]
+from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from ptq.adms.registry import ADMS_FOLDER
+from tests.tiny_adm import write_tiny_audioldm
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "screenshots"
+EMBEDDED = "mini-audioldm"
+START_S = 60.0
+RUN_MS = 90_000
+PROBE = Path(__file__).with_name("probe.js")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running page, and the model it works with."""
+
+    url: str
+    adm: str
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _wait_until_served(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(int(START_S / 0.25)):
+        try:
+            urlopen(url, timeout=1).close()
+        except (URLError, OSError):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.25)
+        else:
+            return
+    pytest.fail(f"the page did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """``python app.py`` with the embedded ADM, or with a tiny one where none ships yet."""
+    folder = tmp_path_factory.mktemp("page")
+    write_tiny_audioldm(folder / "tiny")
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "PTQ4ADM_RUNS": str(folder / "runs"),
+        "PTQ4ADM_LOCAL_ADMS": f"tiny={folder / 'tiny'}",
+        "PTQ4ADM_MAX_STEPS": "1000",
+    }
+    log = folder / "log.txt"
+    url = f"http://127.0.0.1:{port}/"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+        )
+        try:
+            _wait_until_served(url, process, log)
+            embedded = (ADMS_FOLDER / EMBEDDED / "model_index.json").is_file()
+            yield Server(url=url, adm=EMBEDDED if embedded else "tiny")
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def visitor(browser: Browser, server: Server) -> Iterator[Page]:
+    """A visitor who has never been here."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.add_init_script(path=PROBE)
+    yield opened(context, server)
+    context.close()
+
+
+def opened(context: BrowserContext, server: Server, theme: str = "light") -> Page:
+    page = context.new_page()
+    page.goto(f"{server.url}?__theme={theme}", wait_until="domcontentloaded")
+    expect(page.get_by_role("tab", name="Listen", exact=True)).to_be_visible()
+    return page
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def configure(page: Page, *, steps: int, seed: int, prompts: str = "a dog barks") -> None:
+    """Ask for short clips, so that a run takes seconds."""
+    open_tab(page, "Configure")
+    expect(page.locator("#grid .layer-grid")).not_to_have_attribute("data-total", "0")
+    page.locator("#prompts textarea").fill(prompts)
+    page.get_by_label("Seed", exact=True).fill(str(seed))
+    for label, value in (
+        ("Denoising steps", steps),
+        ("Length of a clip, seconds", 0.64),
+        ("Calibration prompts", 2),
+    ):
+        box = page.get_by_label(f"number input for {label}")
+        box.fill(str(value))
+        box.press("Enter")
+    page.get_by_label("Seed", exact=True).press("Tab")
+
+
+def start(page: Page) -> Locator:
+    """Go on to Run and start; the bar."""
+    page.locator("#go").click()
+    expect(page.locator("#estimate .notice")).to_have_attribute("data-tone", "info")
+    page.locator("#start").click()
+    return page.locator("#bar .job-bar")
+
+
+def test_generate_play_switch_and_look(visitor: Page) -> None:
+    configure(visitor, steps=3, seed=1, prompts="a dog barks\nrain falls")
+    bar = start(visitor)
+    live = visitor.locator("#live-player .player")
+    expect(live).to_have_attribute("data-ready", "true", timeout=RUN_MS)
+    expect(bar).to_have_attribute("data-state", "done", timeout=RUN_MS)
+    visitor.locator("#open-results").click()
+    player = visitor.locator("#player .player")
+    expect(player).to_have_attribute("data-ready", "true")
+    player.locator(".play").click()
+    expect(player).to_have_attribute("data-state", "playing")
+    player.press("2")
+    expect(player).to_have_attribute("data-track", "1")
+    expect(player.get_by_role("radio")).to_have_count(2)
+    starts = visitor.evaluate("window.probe.starts.map(([when]) => when)")
+    assert len(set(starts)) == 1, "both versions begin at the same sample"
+    for figure in ("spectrograms", "steps", "sizes", "activations", "distances"):
+        expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
+    expect(visitor.locator("#paired .fact-table")).to_have_attribute("data-rows", "3")
+    expect(visitor.locator("#runs .fact-table")).to_have_attribute("data-rows", "1")
+    SCREENSHOTS.mkdir(exist_ok=True)
+    visitor.set_viewport_size({"width": 390, "height": 844})
+    visitor.screenshot(path=SCREENSHOTS / "run-results-390.png", full_page=True)
+    assert visitor.evaluate("document.documentElement.scrollWidth") <= 390
+    with visitor.expect_download() as download:
+        visitor.locator("#download").click()
+    assert download.value.suggested_filename.endswith(".zip")
+
+
+def test_reload_finds_the_run_again_and_stop_ends_it(visitor: Page) -> None:
+    configure(visitor, steps=900, seed=2)
+    bar = start(visitor)
+    expect(bar).to_have_attribute("data-state", "running")
+    visitor.reload(wait_until="domcontentloaded")
+    open_tab(visitor, "Run")
+    bar = visitor.locator("#bar .job-bar")
+    expect(bar).to_have_attribute("data-state", "running")
+    expect(visitor.locator("#start")).to_be_disabled()
+    bar.get_by_role("button", name="Stop").click()
+    expect(bar).to_have_attribute("data-state", "cancelled")
+    expect(visitor.locator("#start")).to_be_enabled()
+
+
+def test_two_visitors_take_turns_and_see_their_own_runs_only(
+    browser: Browser, server: Server
+) -> None:
+    contexts = [browser.new_context(), browser.new_context()]
+    first, second = (opened(context, server) for context in contexts)
+    bars = []
+    for seed, page in enumerate((first, second), start=10):
+        configure(page, steps=900, seed=seed)
+        bars.append(start(page))
+        expect(bars[-1]).to_have_attribute("data-state", ("running", "queued")[seed - 10])
+    expect(bars[1].locator(".message")).to_contain_text("1 job is before yours")
+    bars[0].get_by_role("button", name="Stop").click()
+    expect(bars[1]).to_have_attribute("data-state", "running")
+    bars[1].get_by_role("button", name="Stop").click()
+    for page, bar in zip((first, second), bars, strict=True):
+        expect(bar).to_have_attribute("data-state", "cancelled")
+        open_tab(page, "Results")
+        expect(page.locator("#runs .fact-table")).to_have_attribute("data-rows", "1")
+    for context in contexts:
+        context.close()
+
+
+def test_a_bad_rule_names_its_line_and_an_edit_becomes_a_rule(visitor: Page) -> None:
+    open_tab(visitor, "Configure")
+    rules, problem = visitor.locator("#rules textarea"), visitor.locator("#rule-problem .notice")
+    visitor.locator("#preset").get_by_label("w8a8", exact=True).check()
+    expect(rules).to_have_value(re.compile(r"^denoiser\.\* = w8a8"))
+    good = rules.input_value()
+    rules.fill(f"{good}denoiser.* = w99\n")
+    expect(problem).to_have_attribute("data-tone", "error")
+    expect(problem).to_contain_text(f"Line {len(good.splitlines()) + 1}")
+    rules.fill(good)
+    expect(problem).to_be_hidden()
+    weights = visitor.locator("#grid .row .weights select")
+    expect(weights.first).to_have_value("8")
+    weights.first.select_option("4")
+    expect(rules).to_have_value(re.compile(r"^[\w.]+ = w4 .*optional\n"))
+    expect(weights.first).to_have_value("4")
+
+
+def test_the_suggestions_and_the_words_that_nobody_knows(visitor: Page, server: Server) -> None:
+    open_tab(visitor, "Configure")
+    prompts, words = visitor.locator("#prompts textarea"), visitor.locator("#words .notice")
+    visitor.locator("#suggestions .text").first.click()
+    expect(prompts).to_have_value(re.compile(r"\n.+$"))
+    prompts.fill("a dog barcks ${alert(1)} <b>")
+    if server.adm == EMBEDDED:
+        expect(words).to_contain_text("barcks")
+        expect(words).to_contain_text("a dog barking")
+    else:
+        expect(words).to_be_hidden()  # nobody knows which words a local model has heard
+
+
+def test_programs_find_named_endpoints_that_explain_themselves(server: Server) -> None:
+    client = Client(server.url, verbose=False)
+    described = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(described) == {"/list_adms", "/list_layers", "/generate_pair", "/study"}
+    assert all(len(endpoint["description"]) > 40 for endpoint in described.values())
+    assert server.adm in [card["id"] for card in client.predict(api_name="/list_adms")]
+    found = client.predict(server.adm, "w4a8", api_name="/list_layers")
+    assert {row["weight_bits"] for row in found["layers"]} == {4, 8, 32}
+    with pytest.raises(AppError, match="the nearest is 'w4a8'"):
+        client.predict(server.adm, "w4a", api_name="/list_layers")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_every_tab_fits_in_both_themes(
+    browser: Browser, server: Server, theme: str, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = opened(context, server, theme)
+    SCREENSHOTS.mkdir(exist_ok=True)
+    for name in ("Listen", "Configure", "Run", "Results"):
+        open_tab(page, name)
+        expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute(
+            "aria-selected", "true"
+        )
+        if name == "Configure":
+            expect(page.locator("#grid .layer-grid")).not_to_have_attribute("data-total", "0")
+        if name == "Run":
+            expect(page.locator("#estimate .notice")).to_be_visible()
+        page.screenshot(path=SCREENSHOTS / f"{name.lower()}-{theme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    context.close()

@@ -1,0 +1,158 @@
+"""The workbench with a real ADM and real studies, without a browser."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.archive import write_archive
+from app.job import JobState
+from app.jobs import UnknownJobError, new_token
+from app.settings import LocalADM, Settings
+from app.study_request import StudyRequest
+from app.workbench import EXAMPLE_ID, Workbench
+from ptq.errors import ConfigError, PTQError
+from tests.tiny_adm import write_tiny_audioldm
+
+LONG_S = 60.0
+REQUEST = StudyRequest(
+    adm="tiny",
+    prompts="a dog barks\nrain falls",
+    rules="denoiser.* = w4a8\n* = keep\n",
+    preset="w4a8",
+    seed=0,
+    steps=2,
+    guidance=2.5,
+    seconds=0.64,
+    calibration_prompts=2,
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("workbench")
+    write_tiny_audioldm(folder / "tiny")
+    return Settings(
+        runs=folder / "runs",
+        local_adms=(LocalADM(name="tiny", path=folder / "tiny"),),
+        max_steps=20,
+        max_prompts=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def workbench(settings: Settings) -> Iterator[Workbench]:
+    bench = Workbench(settings, ear=lambda: "no embedder here")
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="module")
+def finished(workbench: Workbench) -> tuple[str, str]:
+    """A visitor and the visitor's finished run."""
+    token = new_token()
+    job_id = workbench.start(token, REQUEST)
+    job = workbench.wait(token, job_id, timeout_s=LONG_S)
+    assert job.state is JobState.DONE, job.error
+    return token, job_id
+
+
+def test_a_study_ends_with_pairs_and_a_report(
+    workbench: Workbench, finished: tuple[str, str]
+) -> None:
+    run = workbench.run(*finished)
+    assert [pair.prompt for pair in run.report.pairs] == ["a dog barks", "rain falls"]
+    full, quantized = run.clips(1)
+    assert len(full.samples) == len(quantized.samples) == int(0.64 * full.sample_rate_hz)
+    assert len(workbench.ticket(*finished).clips_so_far()) == 2
+
+
+def test_a_visitor_finds_the_own_runs_only(workbench: Workbench, finished: tuple[str, str]) -> None:
+    token, job_id = finished
+    assert [run.id for run in workbench.runs(token)] == [job_id]
+    assert workbench.runs(new_token()) == ()
+    with pytest.raises(UnknownJobError):
+        workbench.run(new_token(), job_id)
+
+
+def test_nothing_in_a_run_folder_knows_the_visitor(
+    workbench: Workbench, finished: tuple[str, str]
+) -> None:
+    token, job_id = finished
+    for path in workbench.ticket(token, job_id).run.rglob("*"):
+        assert token not in path.name
+        assert path.is_dir() or token.encode() not in path.read_bytes()
+
+
+def test_the_archive_holds_clips_and_report_but_no_latents(
+    workbench: Workbench, finished: tuple[str, str], tmp_path: Path
+) -> None:
+    run = workbench.run(*finished)
+    text = write_archive(run.path, tmp_path / "run.zip").read_bytes()
+    assert b"run/report.json" in text
+    assert b"run/quantized/000.flac" in text
+    assert b".npy" not in text
+
+
+def test_an_estimate_follows_the_last_run(workbench: Workbench, finished: tuple[str, str]) -> None:
+    assert workbench.runs(finished[0])
+    same = workbench.estimate(REQUEST)
+    longer = workbench.estimate(replace(REQUEST, steps=8))
+    assert same.is_finished
+    assert same.seconds is not None
+    assert longer.seconds is not None
+    assert not longer.is_finished
+    assert longer.seconds > same.seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 21}, "steps is 21; choose 1 to 20"),
+        ({"steps": 2.5}, "whole number"),
+        ({"seconds": 11.0}, "length in seconds"),
+        ({"seed": -1}, "seed is -1"),
+        ({"prompts": "\n \n"}, "no prompt yet"),
+        ({"prompts": "a\nb\nc\nd"}, "1 to 3, one a line"),
+        ({"prompts": "x" * 201}, "at most 200"),
+        ({"calibration_prompts": 1000}, "calibration prompts"),
+        ({"rules": "denoiser.* = w4a8\nnonsense"}, "line 2"),
+        ({"rules": "denoiser.* = w4a8\nnowhere.* = w8"}, "Line 2 of the rules"),
+        ({"adm": "another"}, "no ADM 'another'"),
+    ],
+)
+def test_a_request_beyond_the_limits_is_refused(
+    workbench: Workbench, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PTQError, match=message):
+        workbench.start(new_token(), replace(REQUEST, **change))  # type: ignore[arg-type]
+
+
+def test_a_stopped_study_goes_on_where_it_was(workbench: Workbench) -> None:
+    token, request = new_token(), replace(REQUEST, steps=20, seed=7)
+    job_id = workbench.start(token, request)
+    with pytest.raises(ConfigError, match="still on its way"):
+        workbench.start(token, REQUEST)
+    workbench.stop(token)
+    job = workbench.wait(token, job_id, timeout_s=LONG_S)
+    assert job.state is JobState.CANCELLED
+    again = workbench.start(token, request)
+    assert workbench.wait(token, again, timeout_s=LONG_S).state is JobState.DONE
+
+
+def test_an_example_that_is_no_run_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no report\.json"):
+        Settings.from_environment({"PTQ4ADM_FEATURED_RUN": str(tmp_path)})
+
+
+def test_the_example_is_shown_to_everyone(
+    workbench: Workbench, settings: Settings, finished: tuple[str, str]
+) -> None:
+    featured = workbench.ticket(*finished).run
+    other = Workbench(replace(settings, featured_run=featured), ear=lambda: "none")
+    try:
+        [run] = other.runs(new_token())
+        assert (run.id, run.is_example) == (EXAMPLE_ID, True)
+    finally:
+        other.close()
