@@ -75,7 +75,8 @@ class Ear:
             families = load_file(banks / f"{embedder.id}{FAMILIES_SUFFIX}.safetensors")
         except OSError as error:
             raise CheckpointError(
-                f"The reference bank in {banks} cannot be read ({error}); restore it from git."
+                f"The reference bank in {banks.parent.name}/{banks.name} cannot be read "
+                f"({type(error).__name__}); restore it from git."
             ) from error
         if made_with[embedder.id]["sha256"] != embedder.sha256:
             raise CheckpointError(

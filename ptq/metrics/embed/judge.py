@@ -122,7 +122,8 @@ class Judge:
             state = load_file(folder / "judge.safetensors")
         except OSError as error:
             raise CheckpointError(
-                f"The judge in {folder} cannot be read ({error}); restore it from git or train "
+                f"The judge in assets/{folder.name} cannot be read "
+                f"({type(error).__name__}); restore it from git or train "
                 "it with `python -m assets.recipe`."
             ) from error
         net = JudgeNet(len(config["sources"]))

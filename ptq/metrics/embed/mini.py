@@ -52,7 +52,8 @@ class Mini128:
             state = load_file(folder / "mini128.safetensors")
         except OSError as error:
             raise CheckpointError(
-                f"The embedder in {folder} cannot be read ({error}); restore it from git or train "
+                f"The embedder in assets/{folder.name} cannot be read "
+                f"({type(error).__name__}); restore it from git or train "
                 "it with `python -m assets.recipe`."
             ) from error
         vocabulary = Vocabulary(words=tuple(config["words"]))
