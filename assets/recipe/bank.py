@@ -4,15 +4,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from assets.recipe.corpus import CORPUS_VERSION, SEED_OF, corpus_clip
+from assets.recipe.dataset import scene_of
 from ptq.metrics.embed.base import Embedder
+from ptq.metrics.embed.ear import FAMILIES_SUFFIX
 from ptq.metrics.frechet import ReferenceBank
 from ptq.metrics.kernel import median_distance
+from ptq.prompts.lexicon import default_lexicon
 
 BANK_CLIPS = 10_240
 _SHARD_CLIPS = 256
@@ -45,6 +49,7 @@ class BankStage:
         for column, embedder in enumerate(self.embedders):
             rows = np.concatenate([shard[column] for shard in shards])
             write_bank(rows, folder / f"{embedder.id}.safetensors")
+            write_family_banks(rows, folder / f"{embedder.id}{FAMILIES_SUFFIX}.safetensors")
             config[embedder.id] = {"sha256": embedder.sha256, "dim": embedder.dim}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -72,6 +77,23 @@ class BankStage:
             for part, embedder in zip(parts, self.embedders, strict=True):
                 part.append(embedder.embed(clips))
         return [np.concatenate(part) for part in parts]
+
+
+def write_family_banks(embeddings: NDArray[np.float32], path: Path) -> None:
+    """Write a bank for each family: the clips of `(n, dim)` that hold one of its sounds."""
+    lexicon = default_lexicon()
+    held = [
+        {lexicon[source].family for source in scene_of(SEED_OF["bank"] + i).sources}
+        for i in range(len(embeddings))
+    ]
+    tensors: dict[str, NDArray[Any]] = {}
+    for family in lexicon.families:
+        rows = embeddings[np.array([family in families for families in held])]
+        for key, value in ReferenceBank.from_embeddings(rows).to_tensors().items():
+            tensors[f"{family}/{key}"] = np.ascontiguousarray(value)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial)
+    partial.replace(path)
 
 
 def write_bank(embeddings: NDArray[np.float32], path: Path) -> None:

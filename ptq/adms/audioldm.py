@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapTextModelWithProjection, RobertaTokenizer, SpeechT5HifiGan
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from ptq.adms.attention import expose_probabilities_
 from ptq.adms.base import AudioSpec, Conditioning, GuidanceMode
@@ -26,7 +27,8 @@ from ptq.adms.vocoders.istft import IstftVocoder
 from ptq.errors import ModelError
 
 # A progress bar for a load of milliseconds would only clutter progress on stderr.
-disable_progress_bar()
+transformers_logging.disable_progress_bar()
+diffusers_logging.disable_progress_bar()
 
 FAMILY = "audioldm"
 _MEL_FRAMES_PER_SECOND = 100
