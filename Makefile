@@ -39,7 +39,7 @@ assets: $(VENV)/dev.stamp  ## train everything in assets/ again; resumable
 	$(BIN)/python -m assets.recipe all
 
 screenshots: $(VENV)/dev.stamp  ## the page in both themes, wide and narrow, into screenshots/
-	$(BIN)/python -m pytest -q tests/page -k screenshot
+	$(BIN)/python -m pytest -q tests/page -k fits_in_both_themes
 
 clean:  ## remove what make made; runs and trainings stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache screenshots

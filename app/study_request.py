@@ -10,6 +10,7 @@ from ptq.study_config import CalibrationSettings, StudyConfig
 
 MAX_PROMPT_CHARACTERS = 200
 MAX_RULES_CHARACTERS = 60_000
+DEFAULT_CALIBRATION_PROMPTS = CalibrationSettings().prompts
 MAX_CALIBRATION_PROMPTS = 64
 MAX_SEED = 2**31 - 1
 DEFAULT_PRESET = "ptq4adm"

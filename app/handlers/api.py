@@ -9,7 +9,7 @@ from app.handlers.explain import explained
 from app.job import JobState
 from app.jobs import new_token
 from app.present import grid_value
-from app.study_request import DEFAULT_PRESET, StudyRequest
+from app.study_request import DEFAULT_CALIBRATION_PROMPTS, DEFAULT_PRESET, StudyRequest
 from app.workbench import Workbench
 from ptq.config import format_rules
 from ptq.errors import ConfigError
@@ -129,7 +129,7 @@ class ApiHandlers:
             steps=steps,
             guidance=spec.default_guidance,
             seconds=min(spec.default_seconds, self.workbench.settings.max_seconds),
-            calibration_prompts=12,
+            calibration_prompts=DEFAULT_CALIBRATION_PROMPTS,
         )
 
     def _finish(self, request: StudyRequest) -> FinishedRun:

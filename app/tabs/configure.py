@@ -11,7 +11,11 @@ from app.components.notice import Notice
 from app.handlers.configure import ConfigureHandlers
 from app.present import adm_title
 from app.settings import Settings
-from app.study_request import DEFAULT_PRESET, MAX_CALIBRATION_PROMPTS
+from app.study_request import (
+    DEFAULT_CALIBRATION_PROMPTS,
+    DEFAULT_PRESET,
+    MAX_CALIBRATION_PROMPTS,
+)
 from app.suggestions import starting_prompts, suggestions
 from app.tabs.wiring import QUIET
 from ptq.config import format_rules
@@ -133,7 +137,7 @@ def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
     calibration = gr.Slider(
         1,
         MAX_CALIBRATION_PROMPTS,
-        12,
+        DEFAULT_CALIBRATION_PROMPTS,
         step=1,
         label="Calibration prompts",
         info="Sounds that the ranges of static activations are measured on; never the ones above.",
