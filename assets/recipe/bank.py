@@ -91,15 +91,17 @@ def write_family_banks(embeddings: NDArray[np.float32], path: Path) -> None:
         rows = embeddings[np.array([family in families for families in held])]
         for key, value in ReferenceBank.from_embeddings(rows).to_tensors().items():
             tensors[f"{family}/{key}"] = np.ascontiguousarray(value)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
+    _save(tensors, path)
 
 
 def write_bank(embeddings: NDArray[np.float32], path: Path) -> None:
     """Write n, mean and factor of `(n, dim)` embeddings as float64, and KAD's bandwidth."""
     tensors = ReferenceBank.from_embeddings(embeddings).to_tensors()
     tensors["bandwidth"] = np.asarray([median_distance(embeddings)])
+    _save(tensors, path)
+
+
+def _save(tensors: dict[str, NDArray[Any]], path: Path) -> None:
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
     # safetensors writes files that only their owner may read.

@@ -16,7 +16,8 @@ ones.** They compare versions of one model on one set of prompts.
 ## Training
 
 `python -m assets.recipe ear` — {clips} clips of 2.56 s and 5.12 s, seed {seed}, {steps} steps of
-30 short or 14 long clips, {minutes:.0f} minutes on one shared CPU core. Half of every batch is
+31 short or 15 long clips, then {caption_steps} steps of the captions alone with the audio tower
+frozen, {minutes:.0f} minutes in all on a share of one CPU core. Half of every batch is
 degraded in one of eight ways at a known level. Loss: cross-entropy of every source + squared error
 of the levels + symmetric InfoNCE with captions in which a source, the order or an attribute is
 swapped. Weights are averaged over steps. Front end: 16 kHz, DC removed, scaled to an RMS of 1,
@@ -49,8 +50,8 @@ power-law compression). It grades the embedded ADM, and nothing is trained on it
 ## Training
 
 `python -m assets.recipe judge` — {clips} clips of 2.56 s and 5.12 s with one to three events,
-{steps} steps, {minutes:.0f} minutes on one shared CPU core. Target: equal shares for the sources
-present. Some clips get a second clip or noise mixed in.
+{steps} steps, {minutes:.0f} minutes on a share of one CPU core. Target: equal shares for the
+sources present. Some clips get a second clip or noise mixed in.
 
 SHA-256 of `judge.safetensors` (float16): `{sha256}`
 
@@ -137,6 +138,7 @@ def write_ear_card(folder: Path, figures: Mapping[str, Any]) -> str:
         clips=training["clips"],
         seed=training["seed"],
         steps=training["steps"],
+        caption_steps=training["caption_steps"],
         minutes=training["seconds"] / 60,
         sha256=config["sha256"],
         n=figures["clips"],

@@ -12,6 +12,7 @@ from torch.nn import functional
 from assets.recipe.corpus import SAMPLE_RATE_HZ
 from assets.recipe.dataset import Dataset
 from assets.recipe.ear_batch import Batch, EarBatches
+from assets.recipe.ear_captions import CaptionStage, contrastive_loss
 from assets.recipe.export import WeightsRecord, write_weights
 from assets.recipe.training import Training, TrainingSettings
 from ptq.metrics.embed.mini_net import MiniNet
@@ -32,6 +33,7 @@ class EarStage:
         folder: Where the training's checkpoints are.
         steps: Optimizer steps.
         device: Where to train.
+        caption_steps: Steps of the text tower alone, which come after.
     """
 
     short: Dataset
@@ -39,19 +41,19 @@ class EarStage:
     folder: Path
     steps: int
     device: torch.device
+    caption_steps: int = 2000
 
     @cached_property
     def batches(self) -> EarBatches:
         """What is trained on."""
         return EarBatches(short=self.short, long=self.long)
 
-    def train(self) -> MiniNet:
-        """Train to the end, resuming; returns the averaged network in eval mode."""
-        return self._run()[0]
-
     def write(self, folder: Path) -> None:
-        """Train, then write weights and config to `folder` (`assets/ear`)."""
+        """Train to the end, resuming, then write weights and config to `folder` (`assets/ear`)."""
         net, training = self._run()
+        captions = CaptionStage(
+            batches=self.batches, folder=self.folder, steps=self.caption_steps
+        ).train(net)
         record = WeightsRecord(
             name="mini128",
             config={
@@ -64,7 +66,8 @@ class EarStage:
                 "seed": _SEED,
                 "clips": len(self.short) + len(self.long),
                 "steps": training.step,
-                "seconds": round(training.seconds),
+                "caption_steps": captions.step,
+                "seconds": round(training.seconds + captions.seconds),
             },
         )
         write_weights(net, folder, record)
@@ -103,22 +106,6 @@ def _loss(net: MiniNet, batch: Batch) -> Tensor:
     with torch.autocast(device.type, torch.bfloat16):
         text = net.text(batch.captions.to(device))
     audio = net.audio_for_text(embedding, frames)
-    contrast = _contrast(net, audio, text, batch.same.to(device))
+    similarity = net.similarity(audio, text)
+    contrast = contrastive_loss(similarity, batch.same.to(device), fine_weight=0.5)
     return (classes + _DEGRADATION_WEIGHT * levels) / len(clips) + _CONTRAST_WEIGHT * contrast
-
-
-def _contrast(net: MiniNet, audio: Tensor, text: Tensor, same: Tensor) -> Tensor:
-    """Symmetric InfoNCE (Radford et al. 2021); the clip's own wrong caption is one more negative.
-
-    Another clip of the same scene is no negative.
-    """
-    n = len(audio)
-    logits = net.similarity(audio, text)
-    others = same & ~torch.eye(n, dtype=torch.bool, device=same.device)
-    right = logits[:, :n].masked_fill(others, -1e4)
-    wrong = logits[:, n:].diagonal()[:, None]
-    target = torch.arange(n, device=audio.device)
-    to_text = functional.cross_entropy(torch.cat([right, wrong], 1), target)
-    to_audio = functional.cross_entropy(right.T, target)
-    fine = functional.softplus(wrong[:, 0] - right.diagonal()).mean()
-    return 0.5 * (to_text + to_audio) + 0.5 * fine

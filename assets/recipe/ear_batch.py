@@ -61,7 +61,8 @@ class EarBatches:
         return {dataset: dataset.open() for dataset in (self.short, self.long)}
 
     @cached_property
-    def _scenes(self) -> dict[Dataset, list[Scene]]:
+    def scenes(self) -> dict[Dataset, list[Scene]]:
+        """What is in every clip."""
         return {
             dataset: [scene_of(dataset.first_seed + i) for i in range(len(dataset))]
             for dataset in (self.short, self.long)
@@ -69,7 +70,7 @@ class EarBatches:
 
     @cached_property
     def _singles(self) -> NDArray[np.int64]:
-        scenes = self._scenes[self.short]
+        scenes = self.scenes[self.short]
         found = [i for i, scene in enumerate(scenes) if scene.relation is Relation.SINGLE]
         return np.asarray(found, dtype=np.int64)
 
@@ -77,22 +78,27 @@ class EarBatches:
         """Draw a batch: about 80 s of audio."""
         kind = rng.random()
         if kind < _JOINED_SHARE:
-            clips, scenes = self._joined(rng, int(_BATCH_SECONDS / self.long.seconds))
+            clips, scenes = self.joined(rng, int(_BATCH_SECONDS / self.long.seconds))
         else:
             dataset = self.long if kind < _JOINED_SHARE + _LONG_SHARE else self.short
             picks = rng.integers(0, len(dataset), int(_BATCH_SECONDS / dataset.seconds))
-            clips = gather(self._shards[dataset], picks)
-            scenes = [self._scenes[dataset][i] for i in picks]
+            clips = self.clips(dataset, picks)
+            scenes = [self.scenes[dataset][i] for i in picks]
         return make_batch(torch.from_numpy(clips), scenes, self.vocabulary, rng)
 
-    def _joined(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float32], list[Scene]]:
-        scenes = self._scenes[self.short]
+    def clips(self, dataset: Dataset, picks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Clips by index, `(batch, samples)`."""
+        return gather(self._shards[dataset], picks)
+
+    def joined(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float32], list[Scene]]:
+        """Draw pairs of short single sources and put one after the other, `(n, samples)`."""
+        scenes = self.scenes[self.short]
         first = rng.choice(self._singles, n)
         second = rng.choice(self._singles, n)
         for row in range(n):
             while scenes[first[row]].sources == scenes[second[row]].sources:
                 second[row] = rng.choice(self._singles)
-        halves = [gather(self._shards[self.short], picks) for picks in (first, second)]
+        halves = [self.clips(self.short, picks) for picks in (first, second)]
         joined = [
             Scene(events=scenes[a].events + scenes[b].events, relation=Relation.THEN)
             for a, b in zip(first, second, strict=True)

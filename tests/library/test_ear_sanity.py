@@ -105,15 +105,8 @@ def test_t6_the_loudest_class_is_in_the_clip(ear: Mini128, scenes: list[CorpusCl
 def test_t6_captions_fit_their_own_clip(ear: Mini128, scenes: list[CorpusClip]) -> None:
     assert sanity.matched_share(ear, scenes) >= 0.95
     assert sanity.swap_share(ear, scenes, Swap.SOURCE) >= 0.95
-    assert sanity.swap_share(ear, scenes, Swap.ORDER) >= 0.8
-
-
-def test_t6_swapped_attributes_are_told_apart_better_than_by_chance(
-    ear: Mini128, scenes: list[CorpusClip]
-) -> None:
-    # The suite's bar is 0.8 and the shipped ear does not reach it: the card says so. This holds
-    # what there is.
-    assert sanity.swap_share(ear, scenes, Swap.ATTRIBUTE) >= 0.55
+    for swap in (Swap.ORDER, Swap.ATTRIBUTE):
+        assert sanity.swap_share(ear, scenes, swap) >= 0.8, swap
 
 
 def test_t7_both_embedders_rank_degradations_alike(curves: Curves) -> None:

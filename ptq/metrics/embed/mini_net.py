@@ -170,9 +170,12 @@ class MiniNet(nn.Module):
 
     def audio_for_text(self, embedding: Tensor, frames: Tensor) -> Tensor:
         """Unit vectors `(batch, 128)` in the space of the text tower."""
+        return functional.normalize(self.contrast(self.heard(embedding, frames)), dim=1)
+
+    def heard(self, embedding: Tensor, frames: Tensor) -> Tensor:
+        """What the caption head sees `(batch, 1152)`: the embedding, and four parts of the clip."""
         over_time = functional.adaptive_avg_pool1d(frames, _SEGMENTS).flatten(1)
-        joined = torch.cat([functional.relu(embedding), over_time], 1)
-        return functional.normalize(self.contrast(joined), dim=1)
+        return torch.cat([functional.relu(embedding), over_time], 1)
 
     def similarity(self, audio: Tensor, text: Tensor) -> Tensor:
         """Scaled cosines `(audio, text)` for the contrastive loss."""
