@@ -49,23 +49,24 @@ def _voice(arguments: argparse.Namespace) -> VoiceStages:
 
 
 def _judge(arguments: argparse.Namespace) -> None:
-    short, long = _pair("judge", 6, 3)
+    short = Dataset(folder=_CORPUS, purpose="judge", seconds=2.56, n_shards=2, offset=1_000_000)
+    long = Dataset(folder=_CORPUS, purpose="judge", seconds=5.12, n_shards=2)
     short.write()
     long.write()
     device = torch.device(arguments.device)
     stage = JudgeStage(
-        short=short, long=long, folder=TRAINING, steps=arguments.steps or 2400, device=device
+        short=short, long=long, folder=TRAINING, steps=arguments.steps or 2500, device=device
     )
     stage.write(ASSETS / "judge")
 
 
 def _ear(arguments: argparse.Namespace) -> None:
-    short, long = _pair("ear", 10, 4)
+    short, long = _pair("ear", 4, 2)
     short.write()
     long.write()
     device = torch.device(arguments.device)
     stage = EarStage(
-        short=short, long=long, folder=TRAINING, steps=arguments.steps or 4000, device=device
+        short=short, long=long, folder=TRAINING, steps=arguments.steps or 2000, device=device
     )
     stage.write(ASSETS / "ear")
 

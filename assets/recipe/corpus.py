@@ -68,7 +68,7 @@ def _from_afar(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArra
 
 def _to_level(samples: NDArray[np.float64], rms_db: float) -> NDArray[np.float64]:
     """Scale to a level by the loudest 0.4 s, so that sparse and dense sounds match."""
-    power = np.convolve(samples**2, np.ones(6400) / 6400, mode="same")
+    power = signal.oaconvolve(samples**2, np.ones(6400) / 6400, mode="same")
     gain = 10 ** (rms_db / 20) / float(np.sqrt(power.max() + 1e-12))
     return samples * gain
 
