@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ptq.layers import inventory, named_tensors
 from ptq.metrics import ReferenceBank
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.projected import projected_increase
-from ptq.plan import resolve_plan
+from ptq.observers import CalibrationStats
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.presets import PRESETS, preset
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
@@ -87,12 +89,10 @@ def _increase(
         return None
 
 
-def bytes_on_disk(adm: AudioDiffusionModel, name: str) -> int:
+def bytes_on_disk(quantized: AudioDiffusionModel, plan: QuantPlan) -> int:
     """Bytes of the packed checkpoint."""
-    plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
     with tempfile.TemporaryDirectory() as folder:
-        stats = {} if name == "fp" else calibrate(adm, SETTINGS)
-        save_packed(Path(folder) / "packed", quantized_copy(adm, name, stats).parts(), plan)
+        save_packed(Path(folder) / "packed", quantized.parts(), plan)
         return packed_bytes(Path(folder) / "packed")
 
 
@@ -141,6 +141,11 @@ class Bench:
     ear: Ear
     prompts: Sequence[Prompt]
 
+    @cached_property
+    def stats(self) -> CalibrationStats:
+        """One calibration serves every preset."""
+        return calibrate(self.adm, SETTINGS)
+
     def bank(self, name: str, adm: AudioDiffusionModel, seed: int = _SEED) -> ClipBank:
         """The clips of one model."""
         texts = tuple(prompt.text for prompt in self.prompts)
@@ -150,13 +155,10 @@ class Bench:
         """Every figure of one preset."""
         plan = resolve_plan(preset(name), inventory(self.adm.parts(), self.adm.splits()))
         full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
-        if name == "fp":
-            quantized = full
-        else:
-            copy = quantized_copy(self.adm, name, calibrate(self.adm, SETTINGS))
-            quantized = self.bank(f"{name}-{plan.sha256[:8]}", copy)
+        copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.stats)
+        quantized = full if name == "fp" else self.bank(f"{name}-{plan.sha256[:8]}", copy)
         values = sum(t.numel() for _, t in named_tensors(self.adm.parts()))
-        size = bytes_on_disk(self.adm, name)
+        size = bytes_on_disk(copy, plan)
         return {
             "name": name,
             "plan": plan.sha256,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ptq.errors import CalibrationError
 
 BINS = 256
-# Values of one call that enter the histogram: counting all of them cost twice the forward pass.
+# Values of one call that enter the histogram: range and moments use all.
 SAMPLED = 16_384
 _TINY = 1e-12
 
