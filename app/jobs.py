@@ -7,7 +7,7 @@ capability: it lives in memory, is never written to a file or a log, and is neve
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from app.job import Job, JobEvent, JobFunction, JobSnapshot, JobState, Outcome
@@ -144,6 +144,12 @@ class JobRegistry:
             job = self._own(token, job_id)
             self._changed.wait_for(lambda: job.state.has_ended, timeout_s)
             return self._snapshot(job)
+
+    def missing(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Which jobs have ended so long ago that nobody can see them any more."""
+        with self._changed:
+            self._sweep()
+            return frozenset(job_ids) - self._jobs.keys()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop every job and the worker; returns after ``timeout_s`` at the latest."""

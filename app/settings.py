@@ -12,6 +12,7 @@ from ptq.errors import ConfigError
 from ptq.run_folder import REPORT_NAME
 
 PREFIX = "PTQ4ADM_"
+_RUNS_OF_A_SPACE = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -38,6 +39,8 @@ class Settings:
         threads: Threads of one computation (``PTQ4ADM_THREADS``).
         featured_run: Folder of a finished run that every visitor is shown as the example
             (``PTQ4ADM_FEATURED_RUN``).
+        keep_runs: Runs that stay on disk; older ones are deleted (``PTQ4ADM_KEEP_RUNS``).
+            Everything stays by default, but for a Hugging Face Space, which keeps 200.
     """
 
     runs: Path = Path("runs")
@@ -48,6 +51,7 @@ class Settings:
     max_queued: int = 4
     threads: int = 1
     featured_run: Path | None = None
+    keep_runs: int | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -72,6 +76,7 @@ class Settings:
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
             threads=_whole_number(environ, "THREADS", os.cpu_count() or 1, at_least=1),
             featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
+            keep_runs=_keep_runs(environ),
         )
 
 
@@ -105,6 +110,13 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not math.isfinite(seconds) or seconds <= 0:
         raise ConfigError(message)
     return seconds
+
+
+def _keep_runs(environ: Mapping[str, str]) -> int | None:
+    # Hugging Face sets SPACE_ID; a visitor of a Space never counts on yesterday's files.
+    if PREFIX + "KEEP_RUNS" in environ or "SPACE_ID" in environ:
+        return _whole_number(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE, at_least=1)
+    return None
 
 
 def _featured_run(text: str) -> Path | None:

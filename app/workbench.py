@@ -10,6 +10,7 @@ import torch
 from app.adm_shelf import AdmShelf
 from app.archive import write_archive
 from app.finished_run import FinishedRun
+from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
 from app.jobs import JobRegistry
 from app.pace import Pace, recent_reports
@@ -124,7 +125,7 @@ class Workbench:
             raise ConfigError("Your last run is still on its way; stop it or wait for it.")
         config = self._checked(request)
         run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
-        job_id = self._jobs.submit(token, self._study(config), label=_label(config))
+        job_id = self._jobs.submit(token, self._study(config, run), label=_label(config))
         self._tickets[job_id] = Ticket(config=config, run=run)
         return job_id
 
@@ -186,8 +187,9 @@ class Workbench:
             raise ConfigError(f"{where}{problem.message}")
         return config
 
-    def _study(self, config: StudyConfig) -> JobFunction:
+    def _study(self, config: StudyConfig, run: Path) -> JobFunction:
         def job(on_event: OnEvent, should_stop: ShouldStop) -> Report:
+            self._tidy(run)
             torch.set_num_threads(self.settings.threads)
             report = run_study(
                 config,
@@ -201,6 +203,17 @@ class Workbench:
             return report
 
         return job
+
+    def _tidy(self, run: Path) -> None:
+        """Delete old runs, but never this one, nor what a visitor of the last day can open."""
+        gone = self._jobs.missing(tuple(self._tickets))
+        for job_id in gone:
+            del self._tickets[job_id]
+        keep, featured = self.settings.keep_runs, self.settings.featured_run
+        if keep is not None:
+            spared = [run, *(ticket.run for ticket in tuple(self._tickets.values()))]
+            spared += [featured] if featured is not None else []
+            prune_runs(self.settings.runs, keep=keep, spared=spared)
 
     def _the_ear(self) -> Ear | str:
         with self._ear_lock:

@@ -19,6 +19,7 @@ from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerSpec
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
 from ptq.plan import QuantPlan
+from ptq.prompts.coverage import source_coverage
 from ptq.report import Report
 from ptq.results import (
     AdmRecord,
@@ -273,11 +274,13 @@ def _calibration(study: StudyContext) -> CalibrationRecord | None:
     if not path.exists():
         return None
     manifest = CalibrationManifest.from_json(path.read_text(encoding="utf-8"))
+    found = source_coverage(manifest.prompts)
     return CalibrationRecord(
         strategy=manifest.strategy,
         prompts=len(manifest.prompts),
         states=manifest.states,
         manifest=manifest.sha256,
+        coverage={"sources": found.share, "families": found.families},
     )
 
 

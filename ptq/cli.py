@@ -184,14 +184,13 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 def _prompts(arguments: argparse.Namespace) -> None:
     """Draw prompts from the final suite and say which sounds they cover."""
-    from ptq.prompts.lexicon import default_lexicon
+    from ptq.prompts.coverage import source_coverage
     from ptq.prompts.suites import Suite, draw_suite
 
     drawn = draw_suite(Suite.FINAL, arguments.prompts, arguments.seed)
-    heard = {source for p in drawn if p.scene is not None for source in p.scene.sources}
-    known = default_lexicon().embedded
-    coverage = {"sources": len(heard), "of": len(known), "share": len(heard) / len(known)}
     texts = [prompt.text for prompt in drawn]
+    found = source_coverage(texts)
+    coverage = {"sources": len(found.named), "of": len(found.known), "share": found.share}
     _show(arguments, {"prompts": texts, "coverage": coverage}, "\n".join(texts))
 
 

@@ -1,7 +1,8 @@
 """The records of a study: what was measured, with units, and nothing that was not."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ptq.errors import MetricError
 
@@ -75,12 +76,16 @@ class SizeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
-    """What the activation ranges rest on."""
+    """What the activation ranges rest on.
+
+    ``coverage`` holds shares of what the calibration prompts name: ``sources``, ``families``.
+    """
 
     strategy: str
     prompts: int
     states: int
     manifest: str
+    coverage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from ptq.metrics import (
 from ptq.results import FdRecord, PairedRecord, Score
 
 Array = NDArray[np.float32]
+_MIN_TEXT_PAIRS = 8
 
 
 class Ear(Protocol):
@@ -75,19 +76,27 @@ class Banks:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embeddings:
-    """Embeddings of the three banks, ``(n, dim)`` each."""
+    """Embeddings of the three banks, ``(n, dim)`` each, and text scores of two, ``(n,)`` each."""
 
     full: Array
     second: Array
     quantized: Array
+    text_full: Array
+    text_quantized: Array
 
 
 def embed_banks(ear: Ear, banks: Banks) -> Embeddings:
-    """Embed every clip of the three banks."""
+    """Embed every clip of the three banks, and hold both banks of pairs against their prompts."""
     full, second, quantized = (
-        ear.embed(samples_of(bank)) for bank in (banks.full, banks.second, banks.quantized)
+        samples_of(bank) for bank in (banks.full, banks.second, banks.quantized)
     )
-    return Embeddings(full=full, second=second, quantized=quantized)
+    return Embeddings(
+        full=ear.embed(full),
+        second=ear.embed(second),
+        quantized=ear.embed(quantized),
+        text_full=ear.text_score(full, banks.prompts),
+        text_quantized=ear.text_score(quantized, banks.prompts),
+    )
 
 
 def samples_of(clips: Sequence[AudioClip]) -> list[Array]:
@@ -131,19 +140,19 @@ def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArr
     return cosine, np.asarray(divergence_index(apart, seeds_apart))
 
 
-def text_change_pct(ear: Ear, banks: Banks) -> tuple[float, float, float | None]:
-    """Mean text score of both banks, and the 95 % lower bound of its relative change.
+def text_change_lower_pct(found: Embeddings) -> float | None:
+    """95 % lower bound of the relative change of the mean text score, one-sided and paired.
 
-    The bound is one-sided, paired by prompt; ``None`` for fewer than eight clips.
+    ``None`` for fewer than eight clips, and where the full-precision mean is not positive: there
+    is nothing that a share could be taken of.
     """
-    full = ear.text_score(samples_of(banks.full), banks.prompts)
-    quantized = ear.text_score(samples_of(banks.quantized), banks.prompts)
-    change = 100.0 * (quantized - full) / float(np.mean(full))
-    lower = None
-    if len(change) >= 8:
-        error = float(np.std(change, ddof=1)) / len(change) ** 0.5
-        lower = float(np.mean(change)) - float(stats.t.ppf(0.95, len(change) - 1)) * error
-    return float(np.mean(full)), float(np.mean(quantized)), lower
+    full, quantized = found.text_full, found.text_quantized
+    n, base = len(full), float(np.mean(full))
+    if n < _MIN_TEXT_PAIRS or base <= 0.0:
+        return None
+    change = 100.0 * (quantized - full) / base
+    error = float(np.std(change, ddof=1)) / n**0.5
+    return float(np.mean(change)) - float(stats.t.ppf(0.95, n - 1)) * error
 
 
 def distribution_scores(
@@ -151,15 +160,14 @@ def distribution_scores(
 ) -> tuple[tuple[Score, ...], tuple[str, ...]]:
     """KAD, KL, IS, agreement and text score of the quantized bank; notes say what is absent."""
     full, quantized = (ear.class_logits(rows) for rows in (found.full, found.quantized))
-    text_full, text_quantized, _ = text_change_pct(ear, banks)
     entries: list[tuple[str, Callable[[], float], str, bool]] = [
         ("kad", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
         ("kl_ref_gen", lambda: kl_ref_gen(full, quantized), "nat", False),
         ("top1_agreement", lambda: top1_agreement(full, quantized), "share", True),
         ("is_full_precision", lambda: inception_score(full), "classes", True),
         ("is_quantized", lambda: inception_score(quantized), "classes", True),
-        ("text_score_full_precision", lambda: text_full, "cosine", True),
-        ("text_score_quantized", lambda: text_quantized, "cosine", True),
+        ("text_score_full_precision", lambda: float(np.mean(found.text_full)), "cosine", True),
+        ("text_score_quantized", lambda: float(np.mean(found.text_quantized)), "cosine", True),
     ]
     scores, notes = list[Score](), list[str]()
     for name, compute, unit, up in entries:
@@ -197,7 +205,7 @@ def fd_record(
         lower95_pct=None if increase.ci95_pct is None else increase.ci95_pct[0],
         upper95_pct=increase.upper95_pct,
         self_fd_upper_pct=None if bound is None else 100.0 * bound / increase.full_precision,
-        text_score_lower_pct=text_change_pct(ear, banks)[2],
+        text_score_lower_pct=text_change_lower_pct(found),
         divergence_index=_or_none(lambda: float(np.median(pair_embedding_scores(found)[1]))),
         new_silent=defects.silent,
         new_clipped=defects.clipped,

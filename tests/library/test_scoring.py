@@ -1,7 +1,7 @@
 """Scores of a study: which figures exist for how many clips, and why not the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from ptq.scoring import (
     fd_record,
     pair_embedding_scores,
     score_pair,
+    text_change_lower_pct,
 )
 
 Array = NDArray[np.float32]
@@ -124,6 +125,17 @@ def test_every_score_is_there_or_has_its_reason(ear: Ear) -> None:
         assert {score.name for score in scores} | absent == named
         assert bool(absent) is (n == 1)
         assert all(score.n == n for score in scores)
+
+
+def test_the_text_score_of_clips_that_fit_nothing_has_no_relative_change(ear: Ear) -> None:
+    found = embed_banks(ear, banks(16, 0.0))
+    fits, misfits = np.linspace(0.2, 0.4, 16), np.linspace(-0.4, -0.2, 16)
+    assert text_change_lower_pct(replace(found, text_full=misfits, text_quantized=fits)) is None
+    bound = text_change_lower_pct(replace(found, text_full=fits, text_quantized=0.9 * fits))
+    assert bound is not None
+    assert -12.0 < bound < -10.0
+    few = replace(found, text_full=fits[:7], text_quantized=fits[:7])
+    assert text_change_lower_pct(few) is None
 
 
 def test_identical_clips_have_no_distance(ear: Ear) -> None:

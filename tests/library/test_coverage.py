@@ -1,0 +1,33 @@
+"""Coverage of the lexicon by prompts."""
+
+import pytest
+
+from ptq.prompts.coverage import named_sources, source_coverage
+from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.suites import Suite, draw_suite
+
+
+def test_every_source_of_a_drawn_prompt_is_named() -> None:
+    for prompt in draw_suite(Suite.CALIBRATION, 400, seed=3):
+        assert prompt.scene is not None
+        assert named_sources(prompt.text) == frozenset(prompt.scene.sources), prompt.text
+
+
+def test_a_text_of_other_things_names_nothing() -> None:
+    assert named_sources("the colour blue, at rest") == frozenset()
+
+
+def test_coverage_counts_each_source_and_family_once() -> None:
+    lexicon = default_lexicon()
+    one = lexicon.embedded[0]
+    found = source_coverage([f"{one.noun} {one.verb}", f"the sound of {one.noun} {one.gerund}"])
+    assert found.named == frozenset({one.id})
+    assert found.share == pytest.approx(1 / len(lexicon.embedded))
+    assert found.families == pytest.approx(1 / len(lexicon.families))
+
+
+def test_all_nouns_cover_everything() -> None:
+    lexicon = default_lexicon()
+    found = source_coverage(f"{s.noun} {s.verb}" for s in lexicon.embedded)
+    assert (found.share, found.families) == (1.0, 1.0)
+    assert source_coverage([]).share == 0.0

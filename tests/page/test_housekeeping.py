@@ -1,0 +1,57 @@
+"""Old runs make room for new ones; nothing else in the folder is touched."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.housekeeping import prune_runs
+from app.settings import Settings
+
+
+def _write_runs(runs: Path, count: int) -> list[Path]:
+    """Runs in order of age, oldest first, each with its archive."""
+    found = []
+    for i in range(count):
+        run = runs / f"{i:016x}"
+        run.mkdir(parents=True)
+        (run / "report.json").write_text("{}")
+        archive = runs / "downloads" / f"{run.name}.zip"
+        archive.parent.mkdir(exist_ok=True)
+        archive.write_text("zip")
+        os.utime(run, (1000 + i, 1000 + i))
+        found.append(run)
+    return found
+
+
+def test_the_oldest_runs_go_with_their_archives(tmp_path: Path) -> None:
+    runs = _write_runs(tmp_path, 5)
+    assert prune_runs(tmp_path, keep=2) == tuple(runs[:3])
+    assert [run.exists() for run in runs] == [False, False, False, True, True]
+    archives = sorted(path.stem for path in (tmp_path / "downloads").iterdir())
+    assert archives == [run.name for run in runs[3:]]
+    assert prune_runs(tmp_path, keep=2) == ()
+
+
+def test_what_is_spared_or_no_run_stays(tmp_path: Path) -> None:
+    runs = _write_runs(tmp_path, 3)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "latest").symlink_to(runs[0], target_is_directory=True)
+    assert prune_runs(tmp_path, keep=0, spared=[runs[0]]) == (runs[1], runs[2])
+    assert runs[0].exists()
+    assert (tmp_path / "benchmarks").exists()
+    assert (tmp_path / "latest").exists()
+
+
+def test_a_folder_that_is_not_there_yet_has_nothing_to_delete(tmp_path: Path) -> None:
+    assert prune_runs(tmp_path / "runs", keep=0) == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "keep"),
+    [({}, None), ({"SPACE_ID": "me/space"}, 200), ({"PTQ4ADM_KEEP_RUNS": "7"}, 7)],
+)
+def test_only_a_space_forgets_unless_it_is_asked_to(
+    environ: dict[str, str], keep: int | None
+) -> None:
+    assert Settings.from_environment(environ).keep_runs == keep
