@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
+from assets.recipe.voice_card import write_voice_card
 from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
@@ -258,6 +259,7 @@ def main() -> None:
         "confusion": {"sources": sources, "counts": matrix.tolist()},
     }
     path = write_results("voice", result)
+    write_voice_card(CARD_FOLDER, result)
     show(result)
     print(path)
 

@@ -151,8 +151,9 @@ def text_change_lower_pct(found: Embeddings) -> float | None:
     if n < _MIN_TEXT_PAIRS or base <= 0.0:
         return None
     change = 100.0 * (quantized - full) / base
-    error = float(np.std(change, ddof=1)) / n**0.5
-    return float(np.mean(change)) - float(stats.t.ppf(0.95, n - 1)) * error
+    error = float(np.std(change, ddof=1)) / float(np.sqrt(n))
+    student = float(stats.t.ppf(0.95, n - 1))
+    return float(np.mean(change)) - student * error
 
 
 def distribution_scores(

@@ -18,8 +18,8 @@ class CalibrationSettings:
     """Which set the activation ranges are measured on."""
 
     strategy: str = "uniform"
-    prompts: int = 8
-    states: int = 80
+    prompts: int = 4
+    states: int = 40
     seed: int = 1
 
 

@@ -20,6 +20,7 @@ from assets.recipe.judge import JudgeStage
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
+from ptq.metrics.embed.ear import Ear
 from ptq.metrics.embed.logmel import LogMel128
 from ptq.metrics.embed.mini import Mini128
 
@@ -78,7 +79,7 @@ def _bank(_: argparse.Namespace) -> None:
 
 def _gallery(_: argparse.Namespace) -> None:
     adm = load_adm(find_adm("mini-audioldm"))
-    GalleryStage(adm=adm, folder=ASSETS / "gallery").write()
+    GalleryStage(adm=adm, ear=Ear.load(), folder=ASSETS / "gallery").write()
 
 
 STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
@@ -89,6 +90,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "vocoder": lambda a: _voice(a).train_vocoder(a.steps or 12_000),
     "reading": lambda a: _voice(a).train_reading(a.steps or 3000),
     "denoiser": lambda a: _voice(a).train_denoiser(a.steps or 40_000),
+    "finish": lambda a: _voice(a).finish_vocoder(a.steps or 4000),
     "voice": lambda a: _voice(a).write(),
     "gallery": _gallery,
 }

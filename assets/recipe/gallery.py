@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
-from ptq.scoring import score_pair
+from ptq.scoring import Banks, Ear, embed_banks, pair_embedding_scores, score_pair
 from ptq.study_config import CalibrationSettings
 
 PLANS = ("fp", "w8a8", "ptq4adm", "w3a8")
@@ -72,6 +72,7 @@ class GalleryStage:
     """Generates and writes the gallery of one ADM."""
 
     adm: AudioDiffusionModel
+    ear: Ear
     folder: Path
 
     def write(self) -> None:
@@ -79,42 +80,63 @@ class GalleryStage:
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = gallery_prompts()
         stats = calibrate(self.adm, _SETTINGS)
-        made: dict[str, list[GeneratedClip]] = {}
-        for plan in PLANS:
-            adm = self.adm if plan == "fp" else quantized_copy(self.adm, plan, stats)
-            request = GenerationRequest(
-                prompts=tuple(p.text for _, p in entries), seed=_SEED, settings=_SETTINGS
+        prompts = tuple(prompt.text for _, prompt in entries)
+        made = {
+            plan: _generate(
+                self.adm if plan == "fp" else quantized_copy(self.adm, plan, stats), prompts, _SEED
             )
-            made[plan] = list(Generator(adm=adm)(request))
-            print(f"gallery: {plan} done", flush=True)
-        items = [self._item(i, *entry, made) for i, entry in enumerate(entries)]
+            for plan in PLANS
+        }
+        second = _generate(self.adm, prompts, _SEED + 1)
+        figures = {
+            plan: self._figures(prompts, made["fp"], second, made[plan]) for plan in PLANS[1:]
+        }
+        items = [
+            self._item(i, *entry, {plan: made[plan][i] for plan in PLANS})
+            | {"paired": {plan: rows[i] for plan, rows in figures.items()}}
+            for i, entry in enumerate(entries)
+        ]
         gallery = {"adm": self.adm.id, "plans": list(PLANS), "items": items}
         text = json.dumps(gallery, indent=1) + "\n"
         (self.folder / "gallery.json").write_text(text, encoding="utf-8")
 
     def _item(
-        self, index: int, family: str, prompt: Prompt, made: Mapping[str, Sequence[GeneratedClip]]
+        self, index: int, family: str, prompt: Prompt, made: Mapping[str, GeneratedClip]
     ) -> dict[str, Any]:
-        clips, paired = {}, {}
-        full = made["fp"][index]
-        for plan in PLANS:
-            clip = made[plan][index]
-            clips[plan] = f"{index:03d}-{plan}.flac"
-            _write(self.folder / clips[plan], clip.audio)
-            if plan != "fp":
-                record = score_pair(full.audio, clip.audio, (full.latents[-1], clip.latents[-1]))
-                figures = {
-                    "latent_sqnr_db": record.latent_sqnr_db,
-                    "log_mel_l1_db": record.log_mel_l1_db,
-                }
-                paired[plan] = {k: round(v, 2) for k, v in figures.items() if v is not None}
-        return {
-            "prompt": prompt.text,
-            "family": family,
-            "seed": _SEED,
-            "clips": clips,
-            "paired": paired,
-        }
+        clips = {plan: f"{index:03d}-{plan}.flac" for plan in PLANS}
+        for plan, name in clips.items():
+            _write(self.folder / name, made[plan].audio)
+        return {"prompt": prompt.text, "family": family, "seed": _SEED, "clips": clips}
+
+    def _figures(
+        self,
+        prompts: tuple[str, ...],
+        full: Sequence[GeneratedClip],
+        second: Sequence[GeneratedClip],
+        quantized: Sequence[GeneratedClip],
+    ) -> list[dict[str, float]]:
+        """Paired metrics of every prompt by name, without those that do not exist."""
+        full_bank, second_bank, quantized_bank = (
+            tuple(clip.audio for clip in bank) for bank in (full, second, quantized)
+        )
+        banks = Banks(prompts=prompts, full=full_bank, second=second_bank, quantized=quantized_bank)
+        cosine, divergence = pair_embedding_scores(embed_banks(self.ear, banks))
+        rows = []
+        for i, (a, b) in enumerate(zip(full, quantized, strict=True)):
+            record = score_pair(a.audio, b.audio, (a.latents[-1], b.latents[-1]))
+            heard = {"embedding_cosine": float(cosine[i]), "divergence_index": float(divergence[i])}
+            found = {**asdict(record), **heard}
+            rows.append({name: round(v, 4) for name, v in found.items() if v is not None})
+        return rows
+
+
+def _generate(adm: AudioDiffusionModel, prompts: tuple[str, ...], seed: int) -> list[GeneratedClip]:
+    request = GenerationRequest(prompts=prompts, seed=seed, settings=_SETTINGS)
+    found = []
+    for clip in Generator(adm=adm)(request):
+        found.append(clip)
+        print(f"gallery: {len(found)}/{len(prompts)}", end="\r", flush=True)
+    return found
 
 
 def _write(path: Path, clip: AudioClip) -> None:

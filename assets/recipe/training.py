@@ -1,5 +1,6 @@
 """A resumable training loop: steps, warm-up and cool-down, averaged weights, time left."""
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Training(Generic[Trained]):
         torch.set_flush_denormal(True)
         self.module = module
         self.settings = settings
+        self.id = secrets.token_hex(4)
         self.step = 0
         self.seconds = 0.0
         self.averaged = {key: value.clone() for key, value in module.state_dict().items()}
@@ -61,6 +63,7 @@ class Training(Generic[Trained]):
         self.optimizer.load_state_dict(state["optimizer"])
         self.averaged = state["averaged"]
         self.step, self.seconds = state["step"], state["seconds"]
+        self.id = state.get("run", self.id)
         print(f"{self.settings.name}: resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
@@ -72,6 +75,7 @@ class Training(Generic[Trained]):
             "averaged": self.averaged,
             "step": self.step,
             "seconds": self.seconds,
+            "run": self.id,
         }
         partial = self._path.with_suffix(".partial")
         torch.save(state, partial)

@@ -15,6 +15,7 @@ from assets.recipe.denoiser import (
     TextConditionedDenoiser,
     build_scheduler,
 )
+from assets.recipe.history import extended, read_history, states_of, write_history
 from assets.recipe.reading import ReadingStage
 from assets.recipe.text import build_tokenizer
 from assets.recipe.vae import VaeStage, encode_dataset
@@ -80,6 +81,25 @@ class VoiceStages:
         start = None if self._shipped is None else self._shipped.vocoder
         stage.train(start).save_pretrained(self.folder / "vocoder")
 
+    def finish_vocoder(self, steps: int) -> None:
+        """Sharpen the vocoder against critics."""
+        self.short.write()
+        stage = VocoderStage(
+            dataset=self.short, folder=self.folder, steps=steps, device=self.device
+        )
+        stage.finish(self.vocoder(), self.vae().to(self.device)).save_pretrained(
+            self.folder / "vocoder-finished"
+        )
+
+    def vocoder(self) -> IstftVocoder:
+        """The vocoder at its latest stage, or the shipped one."""
+        for name in ("vocoder-finished", "vocoder"):
+            if (self.folder / name).exists():
+                return IstftVocoder.from_pretrained(self.folder / name)
+        if self._shipped is None:
+            raise FileNotFoundError("There is no vocoder yet; run the stage 'vocoder' first.")
+        return self._shipped.vocoder
+
     def tokenizer(self) -> RobertaTokenizer:
         """The learnt or shipped tokenizer."""
         if self._shipped is not None:
@@ -132,16 +152,13 @@ class VoiceStages:
 
     def write(self) -> None:
         """Write the shipped folder."""
-        trained = self.folder / "vocoder"
-        if trained.exists() or self._shipped is None:
-            vocoder = IstftVocoder.from_pretrained(trained)
-        else:
-            vocoder = self._shipped.vocoder
         voice = Voice(
             denoiser=self.denoiser(),
             tokenizer=self.tokenizer(),
             vae=self.vae(),
-            vocoder=vocoder,
+            vocoder=self.vocoder(),
             scheduler=build_scheduler(),
         )
         voice.write(self.target, source=_SOURCE)
+        history = extended(read_history(self.target), states_of(self.folder))
+        write_history(self.target, history)

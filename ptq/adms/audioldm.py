@@ -112,7 +112,7 @@ class AudioLDM:
         return [int(t) for t in self.scheduler.timesteps]
 
     def denoise(self, x: Tensor, t: float, conditioning: Mapping[str, Tensor]) -> Tensor:
-        """Predict the noise in ``(batch, channels, frames, mels)``."""
+        """Predict the scheduler's target for ``(batch, channels, frames, mels)``."""
         predicted: Tensor = self.unet(x, t, encoder_hidden_states=None, **conditioning).sample
         return predicted
 

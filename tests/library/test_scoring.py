@@ -129,9 +129,11 @@ def test_every_score_is_there_or_has_its_reason(ear: Ear) -> None:
 
 def test_the_text_score_of_clips_that_fit_nothing_has_no_relative_change(ear: Ear) -> None:
     found = embed_banks(ear, banks(16, 0.0))
-    fits, misfits = np.linspace(0.2, 0.4, 16), np.linspace(-0.4, -0.2, 16)
+    fits = np.linspace(0.2, 0.4, 16, dtype=np.float32)
+    misfits = -fits
     assert text_change_lower_pct(replace(found, text_full=misfits, text_quantized=fits)) is None
-    bound = text_change_lower_pct(replace(found, text_full=fits, text_quantized=0.9 * fits))
+    worse = fits * np.float32(0.9)
+    bound = text_change_lower_pct(replace(found, text_full=fits, text_quantized=worse))
     assert bound is not None
     assert -12.0 < bound < -10.0
     few = replace(found, text_full=fits[:7], text_quantized=fits[:7])

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is first imported
 
 from tests.page.components_site import Site, build, opened, write_tones
+from tests.page.page_site import Server, running_page
 
 _PROBE = Path(__file__).with_name("probe.js")
 _GRADIO_WARNINGS = (
@@ -95,3 +96,10 @@ def page(context: BrowserContext, site: Site) -> Iterator[Page]:
     """A fresh tab: players remember too much to share one."""
     with opened(context, site) as tab:
         yield tab
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The whole page with the embedded ADM and a tiny one."""
+    with running_page(tmp_path_factory.mktemp("page")) as site:
+        yield site

@@ -1,89 +1,19 @@
 """The whole page in a real browser, against ``python app.py`` with a real ADM."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-from gradio_client import Client  # type: ignore[import-untyped]
-from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from ptq.adms.registry import ADMS_FOLDER
-from tests.tiny_adm import write_tiny_audioldm
+from tests.page.page_site import EMBEDDED, ROOT, Server
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "screenshots"
-EMBEDDED = "mini-audioldm"
-START_S = 60.0
 RUN_MS = 90_000
 PROBE = Path(__file__).with_name("probe.js")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A running page, and the model it works with."""
-
-    url: str
-    adm: str
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _wait_until_served(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(int(START_S / 0.25)):
-        try:
-            urlopen(url, timeout=1).close()
-        except (URLError, OSError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.25)
-        else:
-            return
-    pytest.fail(f"the page did not start:\n{log.read_text()}")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """``python app.py`` with the embedded ADM, or with a tiny one where none ships yet."""
-    folder = tmp_path_factory.mktemp("page")
-    write_tiny_audioldm(folder / "tiny")
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "PTQ4ADM_RUNS": str(folder / "runs"),
-        "PTQ4ADM_LOCAL_ADMS": f"tiny={folder / 'tiny'}",
-        "PTQ4ADM_MAX_STEPS": "1000",
-    }
-    log = folder / "log.txt"
-    url = f"http://127.0.0.1:{port}/"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
-        )
-        try:
-            _wait_until_served(url, process, log)
-            embedded = (ADMS_FOLDER / EMBEDDED / "model_index.json").is_file()
-            yield Server(url=url, adm=EMBEDDED if embedded else "tiny")
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.fixture
@@ -196,6 +126,29 @@ def test_two_visitors_take_turns_and_see_their_own_runs_only(
         context.close()
 
 
+def test_a_full_queue_says_so_and_loses_nothing(browser: Browser, server: Server) -> None:
+    contexts = [browser.new_context() for _ in range(3)]
+    pages = [opened(context, server) for context in contexts]
+    for seed, page in enumerate(pages, start=20):
+        configure(page, steps=900, seed=seed)
+        bar = start(page)
+        if seed < 22:
+            expect(bar).to_have_attribute("data-state", ("running", "queued")[seed - 20])
+    toast = pages[2].locator(".toast-body")
+    expect(toast).to_contain_text("2 jobs are ahead of you (1 running, 1 waiting)")
+    expect(toast).to_contain_text("try again in")
+    expect(pages[2].locator("#start")).to_be_enabled()
+    for page in pages[:2]:
+        page.locator("#bar .job-bar").get_by_role("button", name="Stop").click()
+        expect(page.locator("#bar .job-bar")).to_have_attribute("data-state", "cancelled")
+    pages[2].locator("#start").click()
+    expect(pages[2].locator("#bar .job-bar")).to_have_attribute("data-state", "running")
+    pages[2].locator("#bar .job-bar").get_by_role("button", name="Stop").click()
+    expect(pages[2].locator("#bar .job-bar")).to_have_attribute("data-state", "cancelled")
+    for context in contexts:
+        context.close()
+
+
 def test_a_bad_rule_names_its_line_and_an_edit_becomes_a_rule(visitor: Page) -> None:
     open_tab(visitor, "Configure")
     rules, problem = visitor.locator("#rules textarea"), visitor.locator("#rule-problem .notice")
@@ -225,18 +178,6 @@ def test_the_suggestions_and_the_words_that_nobody_knows(visitor: Page, server: 
         expect(words).to_contain_text("a dog barking")
     else:
         expect(words).to_be_hidden()  # nobody knows which words a local model has heard
-
-
-def test_programs_find_named_endpoints_that_explain_themselves(server: Server) -> None:
-    client = Client(server.url, verbose=False)
-    described = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(described) == {"/list_adms", "/list_layers", "/generate_pair", "/study"}
-    assert all(len(endpoint["description"]) > 40 for endpoint in described.values())
-    assert server.adm in [card["id"] for card in client.predict(api_name="/list_adms")]
-    found = client.predict(server.adm, "w4a8", api_name="/list_layers")
-    assert {row["weight_bits"] for row in found["layers"]} == {4, 8, 32}
-    with pytest.raises(AppError, match="the nearest is 'w4a8'"):
-        client.predict(server.adm, "w4a", api_name="/list_layers")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
