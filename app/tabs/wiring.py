@@ -5,5 +5,7 @@ from typing import Any
 QUIET: dict[str, Any] = {
     "show_progress": "hidden",  # the job bar shows progress; a spinner over each result does not
     "api_visibility": "private",
-    "queue": False,  # a light handler must not wait behind another visitor's
+    # A light handler must not wait behind another visitor's. Without the queue it would not wait
+    # either, but Gradio then drops the text of its errors.
+    "concurrency_limit": None,
 }

@@ -33,7 +33,8 @@ def test_a_program_runs_a_study_and_hears_a_pair(server: Server) -> None:
     pair = client.predict(prompt="a dog barks", **asked, api_name="/generate_pair")
     sounds = [_fetched(urljoin(server.url, pair[key])) for key in ("reference", "quantized")]
     assert all(sound.startswith(b"fLaC") for sound in sounds)
-    assert sounds[0] != sounds[1]
+    assert pair["reference"] != pair["quantized"]
+    assert pair["paired"]["latent_sqnr_db"] > 0
     with pytest.raises(AppError, match="prompt"):
         client.predict(prompts=[], **asked, api_name="/study")
 
