@@ -4,7 +4,6 @@ It shares no weights, no architecture, no front end and no training seed with th
 `mini128`, so that the embedded ADM is never graded by the ear that its distances rest on.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptq.errors import CheckpointError
 from ptq.metrics.embed.base import SAMPLE_RATE_HZ, batches_by_length
 from ptq.metrics.embed.filters import hz_to_erb_rate, triangular_filters
+from ptq.metrics.embed.weights import read_network
 
 JUDGE_FOLDER = Path(__file__).resolve().parents[3] / "assets" / "judge"
 N_FFT = 1024
@@ -115,17 +113,9 @@ class Judge:
         """Read the weights that ship in `assets/judge/`.
 
         Raises:
-            CheckpointError: A file is missing or does not fit.
+            CheckpointError: A file is missing or damaged.
         """
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            state = load_file(folder / "judge.safetensors")
-        except OSError as error:
-            raise CheckpointError(
-                f"The judge in assets/{folder.name} cannot be read "
-                f"({type(error).__name__}); restore it from git or train "
-                "it with `python -m assets.recipe`."
-            ) from error
+        config, state = read_network(folder, "judge")
         net = JudgeNet(len(config["sources"]))
         net.load_state_dict(state)
         return cls(net=net.eval(), sources=tuple(config["sources"]), sha256=config["sha256"])

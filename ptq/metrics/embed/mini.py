@@ -4,7 +4,6 @@ Its distances rank degradations and tell sound families apart (see `assets/ear/c
 are not comparable with published Fréchet distances, which rest on other embeddings.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
-from ptq.errors import CheckpointError, MetricError
+from ptq.errors import MetricError
 from ptq.metrics.embed.base import SAMPLE_RATE_HZ, batches_by_length
 from ptq.metrics.embed.mini_net import EMBEDDING_DIM, MiniNet
+from ptq.metrics.embed.weights import read_network
 from ptq.metrics.embed.words import Vocabulary
 
 EAR_FOLDER = Path(__file__).resolve().parents[3] / "assets" / "ear"
@@ -45,17 +44,9 @@ class Mini128:
         """Read the weights that ship in `assets/ear/`.
 
         Raises:
-            CheckpointError: A file is missing or does not fit.
+            CheckpointError: A file is missing or damaged.
         """
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            state = load_file(folder / "mini128.safetensors")
-        except OSError as error:
-            raise CheckpointError(
-                f"The embedder in assets/{folder.name} cannot be read "
-                f"({type(error).__name__}); restore it from git or train "
-                "it with `python -m assets.recipe`."
-            ) from error
+        config, state = read_network(folder, "mini128")
         vocabulary = Vocabulary(words=tuple(config["words"]))
         sources = tuple(config["sources"])
         net = MiniNet(n_sources=len(sources), vocabulary_size=len(vocabulary))
