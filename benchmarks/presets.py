@@ -2,14 +2,15 @@
 
 ``python -m benchmarks.presets [--pairs 512] [--presets w8a8 ptq4adm …] [--ship]``
 
-Clips are kept under ``runs/benchmarks``: an interrupted run resumes, and a preset that is there is
-not generated again. ``--ship`` also writes the scores that the page shows.
+Clips are kept under ``runs/benchmarks``, and every finished preset is written at once: an
+interrupted run resumes, also where only the results are left. ``--ship`` also writes the scores
+that the page shows.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.recipe.gallery import calibrate, quantized_copy
-from benchmarks.clips import SETTINGS, ClipBank, write_results
+from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
@@ -108,29 +109,47 @@ def main() -> None:
         raise SystemExit(f"The presets are scored with the shipped ear: {ear}")
     prompts = draw_suite(Suite.FINAL, arguments.pairs, _SEED)
     bench = Bench(adm=adm, ear=ear, prompts=prompts)
-    rows = [bench.row(name) for name in arguments.presets]
-    scores = {
+    what = {
         "adm": adm.id,
         "model": adm.source_hash,
         "embedder": ear.id,
         "ear": ear.sha256,
         "n": arguments.pairs,
-        "noise_floor": rows[0]["noise_floor"],
-        "presets": rows,
-        "settings": {
-            "steps": SETTINGS.steps,
-            "guidance": SETTINGS.guidance,
-            "seconds": SETTINGS.seconds,
-            "seed": _SEED,
-        },
+        "settings": {**asdict(SETTINGS), "seed": _SEED},
         "prompts": [prompt.text for prompt in prompts],
     }
+    rows = finished_rows(what, bench)
+    for name in arguments.presets:
+        if name not in rows:
+            rows[name] = bench.row(name)
+            write_results("presets", _scores(what, rows))
+    scores = _scores(what, rows)
     path = write_results("presets", scores)
     if arguments.ship:
         SCORES.mkdir(exist_ok=True)
         (SCORES / f"{adm.id}.json").write_text(json.dumps(scores, indent=1) + "\n")
-    print(table(_HEADER, [_cells(row) for row in rows]))
+    print(table(_HEADER, [_cells(row) for row in scores["presets"]]))
     print(path)
+
+
+def finished_rows(what: Mapping[str, Any], bench: "Bench") -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run of the same model, ear, prompts, settings and plans, by preset."""
+    path = RESULTS / "presets.json"
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if any(found.get(key) != value for key, value in what.items()):
+        return {}
+    return {
+        row["name"]: row
+        for row in found["presets"]
+        if row["name"] in PRESETS and row["plan"] == bench.plan(row["name"]).sha256
+    }
+
+
+def _scores(what: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    ordered = [rows[name] for name in PRESETS if name in rows]
+    return {**what, "noise_floor": ordered[0]["noise_floor"], "presets": ordered}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +165,10 @@ class Bench:
         """One calibration serves every preset."""
         return calibrate(self.adm, SETTINGS)
 
+    def plan(self, name: str) -> QuantPlan:
+        """A preset met with the model's layers."""
+        return resolve_plan(preset(name), inventory(self.adm.parts(), self.adm.splits()))
+
     def bank(self, name: str, adm: AudioDiffusionModel, seed: int = _SEED) -> ClipBank:
         """The clips of one model."""
         texts = tuple(prompt.text for prompt in self.prompts)
@@ -153,7 +176,7 @@ class Bench:
 
     def row(self, name: str) -> dict[str, Any]:
         """Every figure of one preset."""
-        plan = resolve_plan(preset(name), inventory(self.adm.parts(), self.adm.splits()))
+        plan = self.plan(name)
         full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
         copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.stats)
         quantized = full if name == "fp" else self.bank(f"{name}-{plan.sha256[:8]}", copy)
