@@ -46,6 +46,7 @@ def _voice(arguments: argparse.Namespace) -> VoiceStages:
         target=ADMS_FOLDER / "mini-audioldm",
         device=torch.device(arguments.device),
         from_scratch=arguments.from_scratch,
+        compile=arguments.compile,
     )
 
 
@@ -87,6 +88,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "ear": _ear,
     "bank": _bank,
     "vae": lambda a: _voice(a).train_vae(a.steps or 6000),
+    "decoder": lambda a: _voice(a).refine_decoder(a.steps or 4000),
     "vocoder": lambda a: _voice(a).train_vocoder(a.steps or 12_000),
     "reading": lambda a: _voice(a).train_reading(a.steps or 3000),
     "denoiser": lambda a: _voice(a).train_denoiser(a.steps or 40_000),
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("stage", choices=[*STAGES, "all", "sheet"])
     parser.add_argument("--steps", type=int, help="optimizer steps instead of the stage's own")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--compile", action="store_true", help="compile the denoiser (needs C++)")
     parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped weights")
     arguments = parser.parse_args()
     if arguments.stage == "sheet":

@@ -10,6 +10,7 @@ import torch
 NAME = "training.json"
 _NOTES = {
     "vae": "8 clips of 2.56 s a step",
+    "decoder": "8 crops of 1.28 s a step; the encoder as it was",
     "vocoder": "16 crops of 0.8 s a step; spectral losses",
     "reading": "text encoder on captions alone",
     "denoiser": "24 clips of 2.56 s a step, in a quarter of the steps 12 of 5.12 s",

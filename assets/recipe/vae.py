@@ -1,13 +1,15 @@
 """The voice's autoencoder: log-mel ``(1, frames, 64)`` to latents ``(8, frames / 4, 16)``."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from assets.recipe.dataset import SHARD_CLIPS, Dataset, gather
 from assets.recipe.mel import normalised_mel
@@ -20,6 +22,7 @@ _CROP_SAMPLES = 20_480
 # Per latent value; strong enough that neighbouring latents decode alike, which the denoiser
 # (and a quantized denoiser) needs.
 _KL_WEIGHT = 5e-4
+_LATENT_NOISE = 0.05
 
 
 def build_vae() -> AutoencoderKL:
@@ -54,18 +57,47 @@ class VaeStage:
             name="vae", folder=self.folder, steps=self.steps, learning_rate=1e-3
         )
         shards = self.dataset.open()
-
-        def loss_at(step: int) -> Tensor:
-            rng = np.random.default_rng([1, step])
-            clips = gather(shards, rng.integers(0, len(self.dataset), _BATCH))
-            start = int(rng.integers(0, self.dataset.n_samples - _CROP_SAMPLES))
-            crop = torch.from_numpy(clips[:, start : start + _CROP_SAMPLES])
-            return _loss(vae, normalised_mel(crop.to(self.device))[:, None])
-
-        trained: AutoencoderKL = Training(vae, settings).run(loss_at)
+        trained: AutoencoderKL = Training(vae, settings).run(
+            lambda step: _loss(vae, self._crops(shards, step))
+        )
         clips = gather(shards, np.arange(200))
         latents = [encode(trained, torch.from_numpy(part)) for part in np.array_split(clips, 10)]
         return standardise_latents_(trained, torch.cat(latents))
+
+    def refine(self, vae: AutoencoderKL) -> AutoencoderKL:
+        """Train the decoder on: the encoder stays, and with it every latent ever made.
+
+        The latents get a little noise, as a denoiser's have.
+        """
+        torch.manual_seed(0)
+        vae.requires_grad_(requires_grad=False).to(self.device, memory_format=torch.channels_last)
+        decoder = nn.ModuleList((vae.post_quant_conv, vae.decoder)).requires_grad_()
+        settings = TrainingSettings(
+            name="decoder", folder=self.folder, steps=self.steps, learning_rate=5e-4
+        )
+        shards = self.dataset.open()
+
+        def loss_at(step: int) -> Tensor:
+            mel = self._crops(shards, step)
+            latents = vae.encode(mel).latent_dist.mode()
+            noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step))
+            noisy = latents + _LATENT_NOISE * noise.to(latents.device)
+            with torch.autocast(mel.device.type, torch.bfloat16):
+                output = vae.decode(noisy).sample
+            loss: Tensor = (output.float() - mel).abs().mean()
+            return loss
+
+        Training(decoder, settings).run(loss_at)
+        return vae
+
+    def _crops(self, shards: Sequence[NDArray[np.int16]], step: int) -> Tensor:
+        """Normalised log-mel ``(batch, 1, frames, 64)`` of one step's crops."""
+        rng = np.random.default_rng([1, step])
+        clips = gather(shards, rng.integers(0, len(self.dataset), _BATCH))
+        start = int(rng.integers(0, self.dataset.n_samples - _CROP_SAMPLES))
+        crop = torch.from_numpy(clips[:, start : start + _CROP_SAMPLES])
+        mel = normalised_mel(crop.to(self.device))[:, None]
+        return mel.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -96,7 +128,6 @@ def standardise_latents_(vae: AutoencoderKL, latents: Tensor) -> AutoencoderKL:
 
 
 def _loss(vae: AutoencoderKL, mel: Tensor) -> Tensor:
-    mel = mel.to(memory_format=torch.channels_last)
     with torch.autocast(mel.device.type, torch.bfloat16):
         posterior = vae.encode(mel).latent_dist
         output = vae.decode(posterior.sample()).sample

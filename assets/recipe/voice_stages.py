@@ -40,6 +40,7 @@ class VoiceStages:
         target: Where the voice ships.
         device: Where to train.
         from_scratch: Whether to ignore the shipped weights.
+        compile: Whether to compile the denoiser for its training.
     """
 
     short: Dataset
@@ -48,6 +49,7 @@ class VoiceStages:
     target: Path
     device: torch.device
     from_scratch: bool
+    compile: bool = False
 
     @cached_property
     def _shipped(self) -> Voice | None:
@@ -64,10 +66,17 @@ class VoiceStages:
             )
             stage.train().save_pretrained(self.folder / "vae")
 
+    def refine_decoder(self, steps: int) -> None:
+        """Train the autoencoder's decoder on, with the encoder as it is."""
+        self.short.write()
+        stage = VaeStage(dataset=self.short, folder=self.folder, steps=steps, device=self.device)
+        stage.refine(self.vae()).save_pretrained(self.folder / "vae-refined")
+
     def vae(self) -> AutoencoderKL:
-        """The trained autoencoder, or the shipped one."""
-        if (self.folder / "vae").exists():
-            return AutoencoderKL.from_pretrained(self.folder / "vae").eval()
+        """The autoencoder at its latest stage, or the shipped one."""
+        for name in ("vae-refined", "vae"):
+            if (self.folder / name).exists():
+                return AutoencoderKL.from_pretrained(self.folder / name).eval()
         if self._shipped is None:
             raise FileNotFoundError("There is no autoencoder yet; run the stage 'vae' first.")
         return self._shipped.vae
@@ -122,6 +131,7 @@ class VoiceStages:
             folder=self.folder,
             steps=steps,
             device=self.device,
+            compile=self.compile,
         )
         trained = stage.train(self._start())
         torch.save(trained.state_dict(), self.folder / "denoiser-averaged.pt")
