@@ -151,18 +151,27 @@ class DenoiserStage:
             ]
             tokens = tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-            return _loss(model, latents.to(self.device), dict(tokens), alphas, generator)
+            return velocity_loss(model, latents.to(self.device), dict(tokens), alphas, generator)
 
         return Training(model, settings).run(loss_at)
 
 
-def _loss(
-    model: TextConditionedDenoiser,
+def velocity_loss(
+    model: nn.Module,
     latents: Tensor,
     tokens: dict[str, Tensor],
     alphas: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
+    """Weighted squared error of the velocities that a model predicts for one batch.
+
+    Args:
+        model: Called with noisy latents, time steps and tokens.
+        latents: Clean latents ``(batch, 8, frames, 16)``.
+        tokens: The captions, as the tokenizer gives them.
+        alphas: Cumulative products of the schedule.
+        generator: Draws time steps and noise.
+    """
     # One step from each equal part of the schedule: less noise in the gradient than free draws.
     n = len(latents)
     places = (torch.arange(n) + torch.rand(n, generator=generator)) / n

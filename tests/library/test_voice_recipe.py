@@ -1,0 +1,81 @@
+"""How the voice is trained: what each loss reaches, and what stays as it was."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from assets.recipe.adversary import AdversarialVocoder
+from assets.recipe.dataset import Dataset
+from assets.recipe.denoiser import build_scheduler, velocity_loss
+from assets.recipe.vae import VaeStage, build_vae
+
+
+@pytest.fixture
+def clips() -> tuple[Tensor, Tensor]:
+    """Recorded and made clips, the made ones with a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    real, made = torch.randn((2, 2, 4000), generator=generator) * 0.1
+    return real, made.requires_grad_()
+
+
+def test_the_critics_learn_nothing_from_the_vocoders_losses(clips: tuple[Tensor, Tensor]) -> None:
+    pair = AdversarialVocoder(nn.Identity())
+    _, fooled, features = pair.losses(*clips)
+    torch.autograd.backward(fooled + features)
+    assert clips[1].grad is not None
+    assert clips[1].grad.abs().max() > 0
+    assert all(weight.grad is None for weight in pair.critics.parameters())
+
+
+def test_the_vocoder_learns_nothing_from_the_critics_loss(clips: tuple[Tensor, Tensor]) -> None:
+    pair = AdversarialVocoder(nn.Identity())
+    critic, _, _ = pair.losses(*clips)
+    torch.autograd.backward(critic)
+    assert clips[1].grad is None
+    assert all(weight.grad is not None for weight in pair.critics.parameters())
+
+
+def test_equal_clips_have_equal_features(clips: tuple[Tensor, Tensor]) -> None:
+    _, _, features = AdversarialVocoder(nn.Identity()).losses(clips[0], clips[0])
+    assert features.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_denoisers_loss_is_that_of_the_schedulers_target() -> None:
+    scheduler = build_scheduler()
+    alphas = scheduler.alphas_cumprod
+    latents = torch.randn((4, 8, 8, 16), generator=torch.Generator().manual_seed(1))
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Perfect(nn.Module):
+        """Knows the latents, and so the noise and the scheduler's own target."""
+
+        def forward(self, noisy: Tensor, steps: Tensor, _: dict[str, Tensor]) -> Tensor:
+            alpha = alphas[steps][:, None, None, None]
+            noise = (noisy - alpha.sqrt() * latents) / (1 - alpha).sqrt()
+            seen.append((noisy, steps))
+            target: Tensor = scheduler.get_velocity(latents, noise, steps)
+            return target
+
+    empty = torch.zeros((4, 2), dtype=torch.long)
+    tokens = {"input_ids": empty, "attention_mask": empty}
+    generator = torch.Generator().manual_seed(2)
+    loss = velocity_loss(Perfect(), latents, tokens, alphas, generator)
+    assert loss.item() < 1e-4
+    assert len(set((seen[0][1] // 250).tolist())) == 4, "one step from each quarter"
+
+
+def test_refining_the_decoder_leaves_every_latent_as_it_was(tmp_path: Path) -> None:
+    dataset = Dataset(folder=tmp_path, purpose="tests", seconds=2.56, n_shards=1)
+    rng = np.random.default_rng(0)
+    shard = rng.integers(-3000, 3000, (1000, dataset.n_samples), dtype=np.int16)
+    np.save(dataset.shard_path(0), shard)
+    vae = build_vae()
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    stage = VaeStage(dataset=dataset, folder=tmp_path, steps=1, device=torch.device("cpu"))
+    after = stage.refine(vae).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
