@@ -1,5 +1,6 @@
 """Everything of a run in one file."""
 
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ def write_archive(run: Path, target: Path) -> Path:
     if target.is_file() and target.stat().st_mtime >= run.stat().st_mtime:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
     # FLAC and packed weights do not shrink any more: storing them is ten times faster.
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for path in _files(run):

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ptq.config import QuantConfig, QuantRule, format_rule, parse_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.plan import QuantPlan, resolve_plan
+
+MAX_RULES_CHARACTERS = 60_000
+_MOST_PROBLEMS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +39,14 @@ class RuleLine:
 
 
 def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") -> Draft:
-    """Read rules and resolve them; every line that cannot be read is reported."""
-    problems = tuple(
-        problem for number, line in _numbered(text) for problem in _check(number, line)
-    )
-    if problems:
-        return Draft(problems=problems)
+    """Read rules and resolve them; the first lines that cannot be read are reported."""
+    if len(text) > MAX_RULES_CHARACTERS:
+        long = f"The rules have {len(text)} characters; use at most {MAX_RULES_CHARACTERS}."
+        return Draft(problems=(RuleProblem(line=None, message=long),))
+    problems = (problem for number, line in _numbered(text) for problem in _check(number, line))
+    first = tuple(islice(problems, _MOST_PROBLEMS))
+    if first:
+        return Draft(problems=first)
     try:
         plan = resolve_plan(QuantConfig(name=name, rules=parse_rules(text)), layers)
     except ConfigError as error:

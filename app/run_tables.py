@@ -101,7 +101,8 @@ def verdict_notice(run: FinishedRun) -> NoticeValue:
         "non-inferior": (Tone.GOOD, "Non-inferior: no measurable loss"),
         "inferior": (Tone.WARNING, "Inferior: the loss is measurable"),
     }
-    tone, title = titles.get(fd.verdict, (Tone.INFO, f"Not resolved: {fd.n} clips are too few"))
+    why = f"{fd.n} clips are too few" if fd.ci95_pct is None else "not every gate was passed"
+    tone, title = titles.get(fd.verdict, (Tone.INFO, f"Not resolved: {why}"))
     return {"tone": tone, "title": title, "lines": list(run.report.notes)}
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.rules import MAX_RULES_CHARACTERS
 from app.settings import Settings
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
@@ -9,7 +10,6 @@ from ptq.presets import PRESETS
 from ptq.study_config import CalibrationSettings, StudyConfig
 
 MAX_PROMPT_CHARACTERS = 200
-MAX_RULES_CHARACTERS = 60_000
 DEFAULT_CALIBRATION_PROMPTS = CalibrationSettings().prompts
 MAX_CALIBRATION_PROMPTS = 64
 MAX_SEED = 2**31 - 1

@@ -25,6 +25,8 @@ _LEAD = f"""
 # {TITLE}
 Squeeze an audio diffusion model into fewer bits, layer by layer, and hear what it costs.
 """
+# Every hour, downloads older than a day go: Gradio keeps copies of its own.
+_CACHE_S = (3600, 24 * 3600)
 _TOKEN_KEY = "ptq4adm-visitor"
 _TOKEN_CIPHER = "ptq4adm"
 
@@ -33,7 +35,8 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
     """Build the whole page; without a gallery it says how to make sounds."""
     configuring, running = ConfigureHandlers(workbench), RunHandlers(workbench)
     showing = ResultsHandlers(workbench)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+    options = {"title": TITLE, "analytics_enabled": False, "fill_width": True}
+    with gr.Blocks(**options, delete_cache=_CACHE_S) as page:
         token = gr.BrowserState(None, storage_key=_TOKEN_KEY, secret=_TOKEN_CIPHER)
         gr.Markdown(_LEAD, elem_classes="lead")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
@@ -76,6 +79,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "theme": build_theme(),
         "css_paths": [STYLE_SHEET],
         "allowed_paths": [str(folder.resolve()) for folder in folders if folder is not None],
+        "max_file_size": "1mb",  # the page takes no files, but Gradio's upload is always there
         "show_error": False,  # the text of an unexpected error may hold paths
         "run_history": False,
         "ssr_mode": False,

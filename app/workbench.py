@@ -176,7 +176,8 @@ class Workbench:
 
     def archive(self, run: FinishedRun) -> Path:
         """A zip of everything in a run but intermediate latents."""
-        return write_archive(run.path, self.settings.runs / _DOWNLOADS / f"{run.path.name}.zip")
+        path = run.path.resolve()  # the example may be a link, which can point elsewhere tomorrow
+        return write_archive(path, self.settings.runs / _DOWNLOADS / f"{path.name}.zip")
 
     def _checked(self, request: StudyRequest) -> StudyConfig:
         config = request.to_config(self.settings)

@@ -1,9 +1,10 @@
 """Clips for benchmarks: generated once, kept on disk, so that an interrupted script resumes."""
 
+import hashlib
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ _BATCH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBank:
-    """The clips of one model for one list of prompts and one seed."""
+    """The clips of one model for one list of prompts and one seed, at ``SETTINGS``."""
 
     name: str
     adm: AudioDiffusionModel
@@ -32,7 +33,9 @@ class ClipBank:
     @property
     def folder(self) -> Path:
         """Where the clips lie; another model never finds them."""
-        return CACHE / self.adm.source_hash[:12] / f"{self.name}-{self.seed}"
+        asked = json.dumps([self.prompts, asdict(SETTINGS)])
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+        return CACHE / self.adm.source_hash[:12] / f"{self.name}-{self.seed}-{digest}"
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:04d}.flac"
@@ -44,8 +47,10 @@ class ClipBank:
         request = GenerationRequest(prompts=self.prompts, seed=self.seed, settings=SETTINGS)
         start, generator = time.monotonic(), Generator(adm=self.adm, batch_size=_BATCH)
         for done, clip in enumerate(generator(request, skip=present), start=1):
-            write_clip(self._path(clip.sample_id), clip.audio)
+            # The clip is written last: where it exists, its latents do.
+            self.folder.mkdir(parents=True, exist_ok=True)
             np.save(self._path(clip.sample_id).with_suffix(".npy"), clip.latents[-1])
+            write_clip(self._path(clip.sample_id), clip.audio)
             left = (time.monotonic() - start) / done * (n - len(present) - done)
             print(
                 f"{self.name}: {len(present) + done}/{n}, {left / 60:.0f} min left",

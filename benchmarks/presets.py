@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assets.recipe.gallery import calibrate, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
@@ -25,22 +24,18 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.checkpoint import packed_bytes, save_packed
-from ptq.errors import MetricError
 from ptq.layers import inventory, named_tensors
-from ptq.metrics import ReferenceBank
 from ptq.metrics.embed.ear import Ear, find_ear
-from ptq.metrics.projected import projected_increase
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.presets import PRESETS, preset
 from ptq.prompts.grammar import Prompt
-from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
 from ptq.scoring import (
     Banks,
-    Embeddings,
     embed_banks,
+    family_increases,
     fd_record,
     pair_embedding_scores,
     score_pair,
@@ -59,35 +54,6 @@ _HEADER = (
     "latent SQNR",
     "divergence index",
 )
-
-
-def families_of(prompts: Sequence[Prompt]) -> dict[str, NDArray[np.bool_]]:
-    """Which clips hold a sound of each family."""
-    lexicon = default_lexicon()
-    held = [
-        {lexicon[source].family for source in prompt.scene.sources} if prompt.scene else set()
-        for prompt in prompts
-    ]
-    return {name: np.array([name in row for row in held]) for name in lexicon.families}
-
-
-def family_increases(
-    ear: Ear, found: Embeddings, families: dict[str, NDArray[np.bool_]]
-) -> dict[str, float | None]:
-    """FD increase of each family against its own part of the reference bank."""
-    return {
-        name: _increase(ear.families[name], found.full[rows], found.quantized[rows])
-        for name, rows in families.items()
-    }
-
-
-def _increase(
-    bank: ReferenceBank, full: NDArray[np.float32], quantized: NDArray[np.float32]
-) -> float | None:
-    try:
-        return projected_increase(bank, full, quantized).increase_pct
-    except MetricError:
-        return None
 
 
 def bytes_on_disk(quantized: AudioDiffusionModel, plan: QuantPlan) -> int:
@@ -200,8 +166,7 @@ class Bench:
             quantized=tuple(quantized.clips()),
         )
         found = embed_banks(self.ear, banks)
-        families = family_increases(self.ear, found, families_of(self.prompts))
-        record, notes = fd_record(self.ear, banks, found, families)
+        record, notes = fd_record(self.ear, banks, found)
         latents = zip(full.latents(), quantized.latents(), strict=True)
         pairs = [
             score_pair(a, b, both)
@@ -211,7 +176,7 @@ class Bench:
             "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
             "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
             "divergence_index": float(np.median(pair_embedding_scores(found)[1])),
-            "family_increase_pct": families,
+            "family_increase_pct": family_increases(self.ear, banks, found),
             "notes": list(notes),
             **({} if record is None else asdict(record)),
         }

@@ -15,7 +15,7 @@ from ptq.affine import sqnr_db
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
-from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerSpec
+from ptq.layer_spec import DENOISER, FLOAT_BITS, LayerInfo, LayerSpec
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
 from ptq.plan import QuantPlan
@@ -59,7 +59,6 @@ from ptq.stages import (
 from ptq.study_events import Stage
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy")
-_DENOISER = "denoiser"
 
 
 def build_report(
@@ -82,7 +81,7 @@ def build_report(
         plan=PlanRecord(
             name=plan.name,
             hash=plan.sha256,
-            weight_bits_mean=plan.weight_bits_mean(layers, _DENOISER),
+            weight_bits_mean=plan.weight_bits_mean(layers, DENOISER),
         ),
         settings={k: v for k, v in study.config.to_dict().items() if k != "prompts"},
         environment=environment(),
@@ -122,7 +121,11 @@ def _score(study: StudyContext, ear: Ear | str) -> _Scored:
     if isinstance(ear, str):
         absent = f"fd, text score and embedding metrics are absent: {ear}"
         return _Scored(pairs=pairs, notes=(absent, *notes))
-    found = embed_banks(ear, banks)
+    try:
+        found = embed_banks(ear, banks)
+    except MetricError as error:
+        absent = f"fd, text score and embedding metrics are absent: {error}"
+        return _Scored(pairs=pairs, notes=(absent, *notes))
     fd, fd_notes = fd_record(ear, banks, found)
     scores, score_notes = distribution_scores(ear, banks, found)
     try:
@@ -157,12 +160,15 @@ def _pairs(study: StudyContext, banks: Banks) -> tuple[PairRecord, ...]:
 
 
 def _sqnr_per_step(study: StudyContext, sample_id: int) -> tuple[float, ...]:
-    """Free-running SQNR of the latents after each step; empty where a step is identical."""
+    """Free-running SQNR of the latents after each step; empty where one is not finite."""
     full, quantized = (
         np.load(study.run.path / latents_path(bank, sample_id)).astype(np.float64)
         for bank in (FULL, QUANTIZED)
     )
-    sqnr = free_running_sqnr_db(full[:, None], quantized[:, None])[:, 0]
+    try:
+        sqnr = free_running_sqnr_db(full[:, None], quantized[:, None])[:, 0]
+    except MetricError:  # NaN on the way
+        return ()
     return tuple(round(float(v), 3) for v in sqnr) if np.isfinite(sqnr).all() else ()
 
 
@@ -208,9 +214,9 @@ def size_record(study: StudyContext) -> SizeRecord:
         part: sum(t.numel() for name, t in named_tensors({part: module}))
         for part, module in study.adm.parts().items()
     }
-    total, denoiser = sum(counts.values()), counts[_DENOISER]
+    total, denoiser = sum(counts.values()), counts[DENOISER]
     folder: Path = study.run.path / PACKED
-    packed, packed_denoiser = packed_bytes(folder), stored_bytes(folder, f"{_DENOISER}.")
+    packed, packed_denoiser = packed_bytes(folder), stored_bytes(folder, f"{DENOISER}.")
     return SizeRecord(
         denoiser=DenoiserSize(
             fp32_bytes=4 * denoiser,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ptq.errors import CheckpointError, MetricError
 
+_NOT_FINITE = ".not-finite"
 # gr.Audio and 16-bit files would change what is compared; 24-bit FLAC keeps 144 dB.
 _SUBTYPE = "PCM_24"
 _MAX_MATCH_DB = 24.0
@@ -43,13 +44,25 @@ class AudioPair:
 
 
 def write_clip(path: Path, clip: AudioClip) -> Path:
-    """Write a 24-bit FLAC atomically; samples beyond full scale are clipped."""
+    """Write a 24-bit FLAC atomically; samples beyond full scale are clipped.
+
+    A clip with NaN or infinity, which no sound file holds, becomes silence, with a marker beside
+    it that ``was_finite`` reads.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     samples = np.clip(clip.samples, -1.0, 1.0)
+    if not np.isfinite(samples).all():
+        samples = np.zeros_like(samples)
+        path.with_suffix(_NOT_FINITE).touch()
     soundfile.write(partial, samples, clip.sample_rate_hz, subtype=_SUBTYPE, format="FLAC")
     partial.replace(path)
     return path
+
+
+def was_finite(path: Path) -> bool:
+    """Whether all samples of a written clip were numbers."""
+    return not path.with_suffix(_NOT_FINITE).exists()
 
 
 def read_clip(path: Path) -> AudioClip:

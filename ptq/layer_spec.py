@@ -10,6 +10,8 @@ from ptq.errors import ConfigError
 from ptq.scheme import Granularity, LayerScheme, WeightScheme
 from ptq.spelling import check_keys
 
+# The one part that runs once a timestep.
+DENOISER = "denoiser"
 SCALE_BITS = 16
 FLOAT_BITS = 16
 
@@ -48,6 +50,7 @@ class LayerInfo:
         parameters: weights, the bias not counted.
         bias_parameters: values of the bias.
         split: input channel at which the hidden half of a concatenated input ends, if it has one.
+        idle: whether generation never runs it, so that only its weights can be quantized.
     """
 
     name: str
@@ -57,6 +60,7 @@ class LayerInfo:
     parameters: int = 0
     bias_parameters: int = 0
     split: int | None = None
+    idle: bool = False
 
     @property
     def part(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ptq.errors import LayerError
 from ptq.layer_spec import LayerInfo, LayerKind
-from ptq.sites import AttentionProbabilities
+from ptq.sites import AttentionProbabilities, is_idle
 from ptq.spelling import nearest_layers
 from ptq.weights import row_length
 
@@ -138,6 +138,7 @@ def _describe(name: str, module: nn.Module, kind: LayerKind, split: int | None) 
         row=row_length(shape, kind, groups),
         parameters=weight.numel(),
         bias_parameters=bias.numel() if isinstance(bias, Tensor) else 0,
+        idle=is_idle(module),
         split=split,
     )
 

@@ -7,6 +7,7 @@ old counts are spread over the new bins, evenly within each old bin.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -172,8 +173,11 @@ class LayerObserver:
 def _thinned(values: Tensor) -> Tensor:
     """Return an even sample of a large tensor; range and moments use every value."""
     flat = values.flatten()
-    # An odd stride walks through all channels whatever the layout.
-    return flat[:: flat.numel() // SAMPLED | 1]
+    stride = max(1, flat.numel() // SAMPLED)
+    # A stride with a factor of the last axis would see the same few channels of every token.
+    while gcd(stride, values.shape[-1]) > 1:
+        stride += 1
+    return flat[::stride]
 
 
 def _count(values: Tensor, low: float, high: float) -> Tensor:

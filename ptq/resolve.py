@@ -4,25 +4,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase, translate
+from math import lcm
 
 from ptq.config import QuantConfig, QuantRule, format_rule
 from ptq.errors import ConfigError, UnusedRuleError
-from ptq.layer_spec import LayerInfo, LayerSpec, group_basis
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
 from ptq.scheme import KEEP, Granularity, LayerScheme, WeightScheme, resolve_group_size
 from ptq.spelling import nearest_layers
 
 _LAST = "{last}"
+MAX_COMMON_BUCKETS = 100
 
 
 def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple[LayerSpec, ...]:
     """Return what happens to each layer of ``inventory``; the first rule that matches wins.
 
     Rules for attention probabilities are those with ``unsigned`` activations; all other rules but
-    ``keep`` pass such sites by. Embeddings have weights only, and no rule means keep.
+    ``keep`` pass such sites by. Embeddings and layers that generation never runs have weights only,
+    only the denoiser has timestep buckets, and no rule means keep.
 
     Raises:
         UnusedRuleError: for a rule that is not optional and decides no layer.
-        ConfigError: for a group size that does not divide a row.
+        ConfigError: for a group size that does not divide a row, or for timestep buckets that have
+            too many in common.
     """
     names = [info.name for info in inventory]
     rules = [(rule, expand_last(rule.pattern, names)) for rule in config.rules]
@@ -33,7 +37,20 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
             decided[info.name] = rule
     for rule, pattern in rules:
         _check_used(rule, pattern, decided, inventory)
-    return tuple(_resolve_layer(decided.get(info.name), info) for info in inventory)
+    specs = tuple(_resolve_layer(decided.get(info.name), info) for info in inventory)
+    _check_buckets(specs)
+    return specs
+
+
+def _check_buckets(specs: Sequence[LayerSpec]) -> None:
+    """Refuse buckets whose common division would take gigabytes of histograms."""
+    counts = {s.scheme.activation.timestep_buckets for s in specs if s.scheme.activation}
+    if counts and lcm(*counts) > MAX_COMMON_BUCKETS:
+        raise ConfigError(
+            f"the timestep buckets {', '.join(f't{n}' for n in sorted(counts))} have no common"
+            f" division of {MAX_COMMON_BUCKETS} or fewer; use one number of at most"
+            f" {MAX_COMMON_BUCKETS}, and its divisors."
+        )
 
 
 def expand_last(pattern: str, names: Sequence[str]) -> str:
@@ -78,9 +95,11 @@ def _check_used(
 def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
     scheme = rule.scheme if rule is not None else KEEP
     weight = scheme.weight if info.kind.has_weight else None
-    activation = scheme.activation if info.kind.has_input else None
+    activation = scheme.activation if info.kind.has_input and not info.idle else None
     if activation is not None and activation.bits == 16:
         activation = None
+    if activation is not None and info.part != DENOISER:
+        activation = replace(activation, timestep_buckets=1)
     if weight is not None and rule is not None:
         weight = _resolve_groups(weight, rule, info)
     return LayerSpec(

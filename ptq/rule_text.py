@@ -61,16 +61,16 @@ _RANGE_WORDS: dict[str, _Settings] = {
     "minmax": {"range_search": RangeSearch.MIN_MAX},
     "mse": {"range_search": RangeSearch.MSE},
 }
-_BITS = re.compile(r"(?:w(?P<w>\d+))?(?:a(?P<a>\d+))?")
+_BITS = re.compile(r"(?:w(?P<w>\d{1,4}))?(?:a(?P<a>\d{1,4}))?")
 _NUMBERED: tuple[tuple[re.Pattern[str], str, Callable[[str], _Settings]], ...] = (
     (
-        re.compile(r"g(\d+)"),
+        re.compile(r"g(\d{1,6})"),
         "w",
         lambda n: {"granularity": Granularity.PER_GROUP, "group_size": int(n)},
     ),
-    (re.compile(r"t(\d+)"), "a", lambda n: {"timestep_buckets": int(n)}),
+    (re.compile(r"t(\d{1,6})"), "a", lambda n: {"timestep_buckets": int(n)}),
     (
-        re.compile(r"p(\d+(?:\.\d+)?)"),
+        re.compile(r"p(\d{1,6}(?:\.\d{1,12})?)"),
         "a",
         lambda n: {"range_search": RangeSearch.PERCENTILE, "percentile": float(n)},
     ),

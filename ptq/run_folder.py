@@ -20,10 +20,8 @@ class RunFolder:
 
     @classmethod
     def at(cls, runs: Path, identity: str) -> "RunFolder":
-        """The folder of a study, created if need be."""
-        path = runs / identity[:16]
-        path.mkdir(parents=True, exist_ok=True)
-        return cls(path=path)
+        """The folder of a study; it comes into being with its first file."""
+        return cls(path=runs / identity[:16])
 
     def file(self, *names: str) -> Path:
         """A path inside the run; its parent exists."""

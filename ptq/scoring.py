@@ -30,10 +30,13 @@ from ptq.metrics import (
     sqnr_db,
     top1_agreement,
 )
+from ptq.metrics.projected import projected_increase
+from ptq.prompts.coverage import named_sources
+from ptq.prompts.lexicon import default_lexicon
 from ptq.results import FdRecord, PairedRecord, Score
 
 Array = NDArray[np.float32]
-_MIN_TEXT_PAIRS = 8
+_MIN_TEXT_PROMPTS = 8
 
 
 class Ear(Protocol):
@@ -59,6 +62,10 @@ class Ear(Protocol):
     @property
     def bank(self) -> ReferenceBank:
         """Statistics of the reference distribution."""
+
+    @property
+    def families(self) -> Mapping[str, ReferenceBank]:
+        """The part of the reference that holds a sound of each family."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,15 +147,21 @@ def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArr
     return cosine, np.asarray(divergence_index(apart, seeds_apart))
 
 
-def text_change_lower_pct(found: Embeddings) -> float | None:
+def text_change_lower_pct(found: Embeddings, clusters: NDArray[np.int64]) -> float | None:
     """95 % lower bound of the relative change of the mean text score, one-sided and paired.
 
-    ``None`` for fewer than eight clips, and where the full-precision mean is not positive: there
-    is nothing that a share could be taken of.
+    ``None`` for fewer than eight different prompts, and where the full-precision mean is not
+    positive: there is nothing that a share could be taken of.
+
+    Args:
+        found: With the text scores of both banks.
+        clusters: Number of every clip's prompt.
     """
-    full, quantized = found.text_full, found.text_quantized
+    rows = np.bincount(clusters)
+    full = np.bincount(clusters, found.text_full) / rows
+    quantized = np.bincount(clusters, found.text_quantized) / rows
     n, base = len(full), float(np.mean(full))
-    if n < _MIN_TEXT_PAIRS or base <= 0.0:
+    if n < _MIN_TEXT_PROMPTS or base <= 0.0:
         return None
     change = 100.0 * (quantized - full) / base
     error = float(np.std(change, ddof=1)) / float(np.sqrt(n))
@@ -181,37 +194,57 @@ def distribution_scores(
     return tuple(scores), tuple(notes)
 
 
-def fd_record(
-    ear: Ear,
-    banks: Banks,
-    found: Embeddings,
-    family_increase_pct: Mapping[str, float | None] | None = None,
-) -> tuple[FdRecord | None, tuple[str, ...]]:
+def family_increases(ear: Ear, banks: Banks, found: Embeddings) -> dict[str, float | None]:
+    """FD increase of the clips whose prompts name each family, against its part of the reference.
+
+    ``None`` where there are too few such clips.
+    """
+    named = [
+        {default_lexicon()[source].family for source in named_sources(prompt)}
+        for prompt in banks.prompts
+    ]
+    found_pct: dict[str, float | None] = {}
+    for family, bank in ear.families.items():
+        rows = np.array([family in families for families in named])
+        try:
+            increase = projected_increase(bank, found.full[rows], found.quantized[rows])
+            found_pct[family] = increase.increase_pct
+        except MetricError:
+            found_pct[family] = None
+    return found_pct
+
+
+def fd_record(ear: Ear, banks: Banks, found: Embeddings) -> tuple[FdRecord | None, tuple[str, ...]]:
     """Fréchet distances, their interval and the verdict; notes say what is absent and why."""
+    clusters = _codes(banks.prompts)
     try:
         paired = PairedBanks(
-            reference=ear.bank, full_precision=found.full, quantized=found.quantized
+            reference=ear.bank,
+            full_precision=found.full,
+            quantized=found.quantized,
+            clusters=clusters,
         )
         increase = paired_increase(paired)
-        bound = _self_distance_bound(found)
+        bound = _self_distance_bound(found, clusters)
     except MetricError as error:
         return None, (f"fd is absent: {error}",)
     defects = new_defects(
         [clip_flags(clip.samples) for clip in banks.full],
         [clip_flags(clip.samples) for clip in banks.quantized],
     )
+    families = family_increases(ear, banks, found)
     evidence = Evidence(
         n=increase.n,
         dim=increase.dim,
         lower95_pct=None if increase.ci95_pct is None else increase.ci95_pct[0],
         upper95_pct=increase.upper95_pct,
         self_fd_upper_pct=None if bound is None else 100.0 * bound / increase.full_precision,
-        text_score_lower_pct=text_change_lower_pct(found),
+        text_score_lower_pct=text_change_lower_pct(found, clusters),
         divergence_index=_or_none(lambda: float(np.median(pair_embedding_scores(found)[1]))),
         new_silent=defects.silent,
         new_clipped=defects.clipped,
         new_nan=defects.nan,
-        family_increase_pct=family_increase_pct or {},
+        family_increase_pct=families if any(v is not None for v in families.values()) else {},
     )
     judgement = judge(evidence)
     record = FdRecord(
@@ -232,9 +265,13 @@ def fd_record(
     return record, (*increase.notes, *judgement.reasons)
 
 
-def _self_distance_bound(found: Embeddings) -> float | None:
+def _codes(prompts: Sequence[str]) -> NDArray[np.int64]:
+    """A number for every prompt, the same where it is repeated."""
+    return np.unique(np.array(prompts), return_inverse=True)[1].astype(np.int64)
+
+
+def _self_distance_bound(found: Embeddings, clusters: NDArray[np.int64]) -> float | None:
     """Upper bound of FD(quantized, second seed) − FD(full, second seed)."""
-    clusters = np.arange(len(found.full))
     return paired_difference(
         PairedBanks(
             reference=found.second,

@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
-from ptq.audio import AudioClip, read_clip, write_clip
+from ptq.audio import AudioClip, read_clip, was_finite, write_clip
 from ptq.calibration.calibrator import Calibrator, static_buckets
 from ptq.checkpoint import load_packed, save_packed
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
@@ -113,7 +113,9 @@ def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffu
 def _write(run: RunFolder, bank: str, clip: GeneratedClip) -> Path:
     if bank != SECOND:
         # float16 keeps 66 dB of the trajectory at half the size; the final latents are exact.
-        run.write_array(latents_path(bank, clip.sample_id), clip.latents.astype(np.float16))
+        largest = float(np.finfo(np.float16).max)
+        latents = np.clip(clip.latents, -largest, largest).astype(np.float16)
+        run.write_array(latents_path(bank, clip.sample_id), latents)
         run.write_array(f"{bank}/{clip.sample_id:03d}-final.npy", clip.latents[-1])
     return write_clip(run.file(clip_path(bank, clip.sample_id)), clip.audio)
 
@@ -169,7 +171,11 @@ def quantize_stage(
 
 
 def read_bank(study: StudyContext, bank: str) -> tuple[AudioClip, ...]:
-    """Every clip of a bank."""
-    return tuple(
-        read_clip(study.run.path / clip_path(bank, i)) for i in range(len(study.config.prompts))
-    )
+    """Every clip of a bank as it was generated: NaN where it had no sound to write."""
+    paths = (study.run.path / clip_path(bank, i) for i in range(len(study.config.prompts)))
+    return tuple(read_clip(path) if was_finite(path) else _without_sound(path) for path in paths)
+
+
+def _without_sound(path: Path) -> AudioClip:
+    clip = read_clip(path)
+    return replace(clip, samples=np.full_like(clip.samples, np.nan))

@@ -68,8 +68,7 @@ def _add_own(figure: go.Figure, report: Report) -> str | None:
     change = None if fd is None else fd_change_pct(fd)
     if fd is None or change is None:
         return None
-    resolved = fd.ci95_pct is not None and fd.verdict != "not resolved"
-    remark = f"n = {fd.n}" + ("" if resolved else ", too few clips to resolve")
+    remark = f"n = {fd.n}" + (", too few clips to resolve" if fd.ci95_pct is None else "")
     name = f"this run: {report.plan.name}"
     low, high = fd.ci95_pct or (change, change)
     figure.add_trace(
@@ -83,7 +82,7 @@ def _add_own(figure: go.Figure, report: Report) -> str | None:
             marker={
                 "color": QUANTIZED,
                 "size": 13,
-                "symbol": "diamond" if resolved else "diamond-open",
+                "symbol": "diamond-open" if fd.ci95_pct is None else "diamond",
                 "line_width": 2,
             },
             error_x={

@@ -19,6 +19,9 @@ from ptq.prompts.vocabulary import unknown_words
 
 Shown = tuple[Any, Any, Any]  # notice, grid, summary
 
+# A hint while the visitor types need not read a book.
+_READ_CHARACTERS = 4000
+
 
 class ConfigureHandlers:
     """Answers the events of the editor.
@@ -71,7 +74,7 @@ class ConfigureHandlers:
         """Mark words that an embedded model cannot know."""
         if self.workbench.shelf.card(adm).state is not AdmState.EMBEDDED:
             return {}
-        return word_notice(unknown_words(prompts))
+        return word_notice(unknown_words(prompts[:_READ_CHARACTERS]))
 
     @explained
     def add_prompt(self, prompts: str, event: gr.EventData) -> str:

@@ -25,6 +25,7 @@ from ptq.adms.attention import expose_probabilities_
 from ptq.adms.base import AudioSpec, Conditioning, GuidanceMode
 from ptq.adms.vocoders.istft import IstftVocoder
 from ptq.errors import ModelError
+from ptq.sites import mark_idle_
 
 # A progress bar for a load of milliseconds would only clutter progress on stderr.
 transformers_logging.disable_progress_bar()
@@ -50,6 +51,10 @@ class AudioLDM:
         self.text_encoder: nn.Module = _part(ClapTextModelWithProjection, folder / "text_encoder")
         self.unet: Any = expose_probabilities_(_part(UNet2DConditionModel, folder / "unet"))
         self.vae = _part(AutoencoderKL, folder / "vae")
+        # Only training encodes sounds; generation starts from noise.
+        for part in (self.vae.encoder, self.vae.quant_conv):
+            if part is not None:
+                mark_idle_(part)
         self.vocoder = _part(_VOCODERS[index["vocoder"][1]], folder / "vocoder")
         self.scheduler = _read(DDIMScheduler, folder / "scheduler")
         self.spec = AudioSpec(

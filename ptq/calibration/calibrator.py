@@ -7,10 +7,10 @@ from math import lcm
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.calibration.manifest import CalibrationManifest
-from ptq.calibration.observe import DEFAULT_BUCKETS, DENOISER, Observation, observe_states
+from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.states import Progress, StateRecorder, no_progress
 from ptq.calibration.strategies import strategy
-from ptq.layer_spec import LayerInfo
+from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan

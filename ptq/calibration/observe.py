@@ -15,12 +15,11 @@ from ptq.adms.sampling import ShouldStop, never_stop, predict
 from ptq.calibration.states import Progress, StatePool, no_progress
 from ptq.context import StepContext, active_bucket
 from ptq.errors import Cancelled
-from ptq.layer_spec import LayerInfo
+from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import get_layer
 from ptq.modules import channel_axis
 from ptq.observers import CalibrationStats, LayerObserver
 
-DENOISER = "denoiser"
 # Bucketed histograms are shown on the page; ten divide the default 20 steps evenly.
 DEFAULT_BUCKETS = 10
 

@@ -155,3 +155,12 @@ def test_unsigned_ranges_start_at_zero() -> None:
     stats = observe(torch.rand(10, 10, generator=torch.Generator().manual_seed(0)))
     qparams = static_qparams(stats, ActivationScheme(bits=8, unsigned=True))
     assert float(qparams.zero_point) == 0.0
+
+
+def test_every_channel_of_a_token_layer_enters_the_histogram() -> None:
+    """Each channel has a level of its own, so that a channel left out is a bin left empty."""
+    channels = 192
+    values = torch.arange(channels, dtype=torch.float32).expand(4, 64, channels).contiguous()
+    observer = LayerObserver(channel_axis=-1, split=None, buckets=1)
+    observer.update_(values, 0)
+    assert int((observer.result().histogram > 0).sum()) == channels

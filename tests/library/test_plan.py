@@ -180,3 +180,25 @@ def test_presets_get_smaller_with_their_bits() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
     assert not resolve_plan(preset("fp"), INVENTORY).quantized
+
+
+def test_buckets_without_a_small_common_division_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"t991, t997 have no common division of 100 or fewer"):
+        plan_of("denoiser.conv_in = w8 a8 t991\ndenoiser.* = w8 a8 t997")
+
+
+def test_only_the_denoiser_has_timestep_buckets() -> None:
+    plan = plan_of("* = w8 a8 t10")
+    for spec in plan.layers:
+        if spec.scheme.activation is not None:
+            expected = 10 if spec.name.startswith("denoiser.") else 1
+            assert spec.scheme.activation.timestep_buckets == expected
+
+
+def test_what_generation_never_runs_has_weights_only() -> None:
+    idle = LayerInfo(
+        name="vae.encoder.conv", kind=LayerKind.LINEAR, weight_shape=(4, 8), row=8, idle=True
+    )
+    plan = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = w8 a8")), (idle,))
+    assert plan.layers[0].scheme.weight is not None
+    assert plan.layers[0].scheme.activation is None

@@ -1,6 +1,6 @@
 """Scores of a study: which figures exist for how many clips, and why not the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,6 +31,7 @@ class BandEar:
     id: str = "bands4"
     dim: int = 4
     bank: ReferenceBank = field(default_factory=lambda: _reference())
+    families: Mapping[str, ReferenceBank] = field(default_factory=dict)
 
     def embed(self, clips: Sequence[Array]) -> Array:
         return np.stack([_bands(clip) for clip in clips])
@@ -130,14 +131,16 @@ def test_every_score_is_there_or_has_its_reason(ear: Ear) -> None:
 def test_the_text_score_of_clips_that_fit_nothing_has_no_relative_change(ear: Ear) -> None:
     found = embed_banks(ear, banks(16, 0.0))
     fits = np.linspace(0.2, 0.4, 16, dtype=np.float32)
-    misfits = -fits
-    assert text_change_lower_pct(replace(found, text_full=misfits, text_quantized=fits)) is None
-    worse = fits * np.float32(0.9)
-    bound = text_change_lower_pct(replace(found, text_full=fits, text_quantized=worse))
+    each = np.arange(16)
+    misfit = replace(found, text_full=-fits, text_quantized=fits)
+    assert text_change_lower_pct(misfit, each) is None
+    worse = replace(found, text_full=fits, text_quantized=fits * np.float32(0.9))
+    bound = text_change_lower_pct(worse, each)
     assert bound is not None
     assert -12.0 < bound < -10.0
-    few = replace(found, text_full=fits[:7], text_quantized=fits[:7])
-    assert text_change_lower_pct(few) is None
+    same = replace(found, text_full=fits, text_quantized=fits)
+    assert text_change_lower_pct(same, each) == pytest.approx(0.0)
+    assert text_change_lower_pct(same, each // 4) is None, "four prompts, each of them four times"
 
 
 def test_identical_clips_have_no_distance(ear: Ear) -> None:

@@ -91,7 +91,7 @@ def test_generate_play_switch_and_look(visitor: Page) -> None:
 
 
 def test_reload_finds_the_run_again_and_stop_ends_it(visitor: Page) -> None:
-    configure(visitor, steps=900, seed=2)
+    configure(visitor, steps=500, seed=2)
     bar = start(visitor)
     expect(bar).to_have_attribute("data-state", "running")
     visitor.reload(wait_until="domcontentloaded")
@@ -111,7 +111,7 @@ def test_two_visitors_take_turns_and_see_their_own_runs_only(
     first, second = (opened(context, server) for context in contexts)
     bars = []
     for seed, page in enumerate((first, second), start=10):
-        configure(page, steps=900, seed=seed)
+        configure(page, steps=500, seed=seed)
         bars.append(start(page))
         expect(bars[-1]).to_have_attribute("data-state", ("running", "queued")[seed - 10])
     expect(bars[1].locator(".message")).to_contain_text("1 job is before yours")
@@ -130,7 +130,7 @@ def test_a_full_queue_says_so_and_loses_nothing(browser: Browser, server: Server
     contexts = [browser.new_context() for _ in range(3)]
     pages = [opened(context, server) for context in contexts]
     for seed, page in enumerate(pages, start=20):
-        configure(page, steps=900, seed=seed)
+        configure(page, steps=500, seed=seed)
         bar = start(page)
         if seed < 22:
             expect(bar).to_have_attribute("data-state", ("running", "queued")[seed - 20])

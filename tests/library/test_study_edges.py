@@ -1,0 +1,51 @@
+"""Studies at the edges: rules for every layer, a model that breaks down, a study never begun."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.audio import read_clip
+from ptq.config import QuantConfig, parse_rules
+from ptq.metrics.embed.ear import find_ear
+from ptq.presets import preset
+from ptq.stages import QUANTIZED, clip_path
+from ptq.study import run_folder_of, run_study
+from tests.library.test_study import CONFIG, NO_EAR
+
+
+def test_rules_for_everything_end_with_a_report(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    """Also for the autoencoder's encoder, which never runs, and buckets outside the denoiser."""
+    quant = QuantConfig(name="all", rules=parse_rules("* = w8 a8 t3"))
+    config = replace(CONFIG, quant=quant, prompts=CONFIG.prompts[:1])
+    report = run_study(config, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    idle = [row for row in report.layers if row.name.startswith("vae.encoder")]
+    assert idle
+    assert {(row.w_bits, row.a_bits) for row in idle} == {(8, 16)}
+
+
+def test_a_model_that_breaks_down_still_gets_its_report(
+    tiny_adm: AudioLDM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocode = AudioLDM.vocode
+
+    def broken(self: AudioLDM, mel: Tensor) -> Tensor:
+        samples = vocode(self, mel)
+        return samples if self is tiny_adm else torch.full_like(samples, torch.nan)
+
+    monkeypatch.setattr(AudioLDM, "vocode", broken)
+    config = replace(CONFIG, quant=preset("w4a16"))
+    report = run_study(config, tiny_adm, runs=tmp_path, ear=find_ear())
+    assert report.fd is None
+    assert any("NaN" in note for note in report.notes)
+    assert all(pair.paired.log_mel_l1_db is None for pair in report.pairs)
+    clip = read_clip(run_folder_of(config, tiny_adm, tmp_path).path / clip_path(QUANTIZED, 0))
+    assert not clip.samples.any()
+
+
+def test_nothing_is_written_before_a_study_runs(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    assert not run_folder_of(CONFIG, tiny_adm, tmp_path / "runs").path.exists()
+    assert not (tmp_path / "runs").exists()
