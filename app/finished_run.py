@@ -9,7 +9,7 @@ from ptq.audio import AudioClip, read_clip
 from ptq.errors import ConfigError
 from ptq.observers import CalibrationStats, stats_from_tensors
 from ptq.plan import QuantPlan
-from ptq.report import Report
+from ptq.report import Report, read_report
 from ptq.results import PairRecord
 from ptq.run_folder import REPORT_NAME
 from ptq.stages import PLAN, STATS
@@ -38,7 +38,7 @@ class FinishedRun:
         Raises:
             CheckpointError: The report is of another schema or damaged.
         """
-        report = Report.from_json((path / REPORT_NAME).read_text(encoding="utf-8"))
+        report = read_report(path / REPORT_NAME)
         return cls(id=run_id, path=path, report=report, is_example=is_example)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptq.errors import PTQError
-from ptq.report import Report
+from ptq.report import Report, read_report
 from ptq.run_folder import REPORT_NAME
 from ptq.study_config import StudyConfig
 from ptq.study_events import Stage
@@ -77,7 +77,7 @@ def recent_reports(folders: Iterable[Path]) -> list[Report]:
     reports = []
     for file in sorted(files, key=lambda path: path.stat().st_mtime):
         try:
-            reports.append(Report.from_json(file.read_text(encoding="utf-8")))
+            reports.append(read_report(file))
         except PTQError:
             continue  # a report of another schema tells nothing about the pace
     return reports

@@ -38,6 +38,7 @@ from ptq.scoring import (
     Banks,
     Ear,
     distribution_scores,
+    ear_id,
     embed_banks,
     fd_record,
     pair_embedding_scores,
@@ -84,7 +85,7 @@ def build_report(
             weight_bits_mean=plan.weight_bits_mean(layers, DENOISER),
         ),
         settings={k: v for k, v in study.config.to_dict().items() if k != "prompts"},
-        environment=environment(),
+        environment={**environment(), "ear": ear_id(ear)},
         size=size_record(study),
         layers=layer_records(study.adm, quantized, plan, layers),
         paired=_median(found.pairs),
@@ -162,7 +163,7 @@ def _pairs(study: StudyContext, banks: Banks) -> tuple[PairRecord, ...]:
 def _sqnr_per_step(study: StudyContext, sample_id: int) -> tuple[float, ...]:
     """Free-running SQNR of the latents after each step; empty where one is not finite."""
     full, quantized = (
-        np.load(study.run.path / latents_path(bank, sample_id)).astype(np.float64)
+        study.run.read_array(latents_path(bank, sample_id)).astype(np.float64)
         for bank in (FULL, QUANTIZED)
     )
     try:

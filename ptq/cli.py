@@ -12,7 +12,7 @@ from typing import Any
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import Cancelled, ConfigError, PTQError
 from ptq.presets import PRESETS, preset
-from ptq.report import Report
+from ptq.report import Report, read_report
 from ptq.report_markdown import megabytes, number, summary_rows, table
 from ptq.run_folder import REPORT_NAME
 from ptq.study_config import CalibrationSettings, StudyConfig, check_sampling, read_prompts
@@ -268,7 +268,7 @@ def _read(run: str) -> Report:
     path = Path(run) / REPORT_NAME
     if not path.is_file():
         raise ConfigError(f"There is no {REPORT_NAME} in {run}; name the folder of a finished run.")
-    return Report.from_json(path.read_text(encoding="utf-8"))
+    return read_report(path)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -105,11 +105,16 @@ class QuantConfig:
         rules = data.get("rules", [])
         if not isinstance(rules, list):
             raise ConfigError(f"'rules' is {rules!r}; give a list of rules.")
-        return cls(
-            name=str(data.get("name", "custom")),
-            rules=tuple(QuantRule.from_json(rule) for rule in rules),
-            seed=int(data.get("seed", 0)),
-        )
+        try:
+            return cls(
+                name=str(data.get("name", "custom")),
+                rules=tuple(QuantRule.from_json(rule) for rule in rules),
+                seed=int(data.get("seed", 0)),
+            )
+        except ConfigError:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"the configuration is damaged ({error}); save it again.") from error
 
 
 def load_object(text: str, *, what: str, schema: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ptq.errors import CheckpointError
@@ -72,6 +73,20 @@ class Report:
                 "update or run the study again."
             )
         return report
+
+
+def read_report(path: Path) -> Report:
+    """Read a ``report.json``.
+
+    Raises:
+        CheckpointError: It cannot be read, or is not a report of this schema.
+    """
+    try:
+        return Report.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"The report {path} cannot be read ({type(error).__name__}); run the study again."
+        ) from error
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401 - JSON values

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptq.errors import CheckpointError
+
 REPORT_NAME = "report.json"
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """What to raise for a file of a run that cannot be read."""
+    return CheckpointError(
+        f"{path} cannot be read ({type(error).__name__}); delete it, and the study makes it again."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,19 @@ class RunFolder:
     def read_json(self, name: str) -> dict[str, Any]:
         """Read JSON values; an absent file is empty."""
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        except (OSError, TypeError, ValueError) as error:
+            raise damaged(path, error) from error
+
+    def read_array(self, name: str) -> NDArray[Any]:
+        """Read one array."""
+        path = self.path / name
+        try:
+            array: NDArray[Any] = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(path, error) from error
+        return array
 
     def write_array(self, name: str, array: NDArray[Any]) -> Path:
         """Write one array atomically."""

@@ -47,6 +47,10 @@ class Ear(Protocol):
         """Name that every distance carries."""
 
     @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+
+    @property
     def dim(self) -> int:
         """Width of an embedding."""
 
@@ -66,6 +70,11 @@ class Ear(Protocol):
     @property
     def families(self) -> Mapping[str, ReferenceBank]:
         """The part of the reference that holds a sound of each family."""
+
+
+def ear_id(ear: Ear | str) -> str:
+    """What scores hang on besides the clips: the embedder and its weights."""
+    return "none" if isinstance(ear, str) else f"{ear.id} {ear.sha256[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

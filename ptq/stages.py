@@ -9,20 +9,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
 from ptq.calibration.calibrator import Calibrator, static_buckets
-from ptq.checkpoint import load_packed, save_packed
+from ptq.checkpoint import load_packed, packed_plan, save_packed
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
-from ptq.run_folder import RunFolder
+from ptq.run_folder import RunFolder, damaged
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
 
@@ -122,7 +123,7 @@ def _write(run: RunFolder, bank: str, clip: GeneratedClip) -> Path:
 
 def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float32]:
     """Latents after the last step."""
-    latents: NDArray[np.float32] = np.load(run.path / f"{bank}/{sample_id:03d}-final.npy")
+    latents: NDArray[np.float32] = run.read_array(f"{bank}/{sample_id:03d}-final.npy")
     return latents
 
 
@@ -134,7 +135,10 @@ def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     if not stats_file.exists():
         with study.timed(Stage.CALIBRATE):
             _calibrate(study, plan)
-    return stats_from_tensors(load_file(stats_file))
+    try:
+        return stats_from_tensors(load_file(stats_file))
+    except (OSError, KeyError, SafetensorError) as error:
+        raise damaged(stats_file, error) from error
 
 
 def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
@@ -161,7 +165,8 @@ def quantize_stage(
     folder = study.run.path / PACKED
     quantized = copy.deepcopy(study.adm)
     with study.timed(Stage.QUANTIZE):
-        if folder.exists():
+        # An older version may have resolved the same rules to other bits.
+        if folder.exists() and packed_plan(folder).sha256 == plan.sha256:
             load_packed(folder, quantized.parts())
         else:
             quantize_(quantized.parts(), plan, stats, should_stop=study.should_stop)

@@ -5,11 +5,11 @@ from pathlib import Path
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import ShouldStop, never_stop
 from ptq.assemble import build_report
-from ptq.report import Report
+from ptq.report import Report, read_report
 from ptq.report_html import to_html
 from ptq.report_markdown import to_markdown
 from ptq.run_folder import REPORT_NAME, RunFolder
-from ptq.scoring import Ear
+from ptq.scoring import Ear, ear_id
 from ptq.stages import (
     FULL,
     QUANTIZED,
@@ -54,9 +54,11 @@ def run_study(
     """
     run = run_folder_of(config, adm, runs)
     finished = run.path / REPORT_NAME
-    if finished.exists():
+    # Another ear only scores again: everything else is there.
+    known = read_report(finished) if finished.exists() else None
+    if known is not None and known.environment.get("ear") == ear_id(ear):
         on_event(StudyEvent(stage=Stage.REPORT, done=1, total=1, artefact=finished))
-        return Report.from_json(finished.read_text(encoding="utf-8"))
+        return known
     run.write_json("config.json", config.to_dict())
     study = StudyContext(
         config=config, adm=adm, run=run, on_event=on_event, should_stop=should_stop

@@ -213,9 +213,10 @@ def _weight_files(folder: Path) -> Iterator[Path]:
 
 
 def hash_weights(folder: Path) -> str:
-    """SHA-256 over the component folder's weight files and configurations."""
+    """SHA-256 over the components' weights and configurations, and over the tokenizer."""
     digest = hashlib.sha256()
-    for path in (*_weight_files(folder), *sorted(folder.glob("*/*config.json"))):
+    settings = {*folder.glob("*/*config.json"), *folder.glob("tokenizer/*")}
+    for path in (*_weight_files(folder), *sorted(settings)):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -10,9 +10,10 @@ from torch import Tensor
 from ptq.adms.audioldm import AudioLDM
 from ptq.audio import read_clip
 from ptq.config import QuantConfig, parse_rules
+from ptq.errors import CheckpointError
 from ptq.metrics.embed.ear import find_ear
 from ptq.presets import preset
-from ptq.stages import QUANTIZED, clip_path
+from ptq.stages import QUANTIZED, clip_path, latents_path
 from ptq.study import run_folder_of, run_study
 from tests.library.test_study import CONFIG, NO_EAR
 
@@ -49,3 +50,25 @@ def test_a_model_that_breaks_down_still_gets_its_report(
 def test_nothing_is_written_before_a_study_runs(tiny_adm: AudioLDM, tmp_path: Path) -> None:
     assert not run_folder_of(CONFIG, tiny_adm, tmp_path / "runs").path.exists()
     assert not (tmp_path / "runs").exists()
+
+
+def test_another_ear_scores_a_finished_study_again(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    first = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    clip = run_folder_of(CONFIG, tiny_adm, tmp_path).path / clip_path(QUANTIZED, 0)
+    made = clip.stat().st_mtime_ns
+    second = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=find_ear())
+    assert (first.environment["ear"], first.scores) == ("none", ())
+    assert second.environment["ear"].startswith("mini128 ")
+    assert clip.stat().st_mtime_ns == made
+
+
+def test_a_damaged_file_of_a_run_is_named(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    run = run_folder_of(CONFIG, tiny_adm, tmp_path)
+    (run.path / "report.json").unlink()
+    run.file(latents_path(QUANTIZED, 0)).write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"quantized/000\.npy cannot be read.*delete it"):
+        run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    run.file("report.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CheckpointError, match="run the study again"):
+        run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ptq.errors import CheckpointError
@@ -73,12 +74,13 @@ class Ear:
             made_with = json.loads((banks / "config.json").read_text(encoding="utf-8"))
             bank = load_file(banks / f"{embedder.id}.safetensors")
             families = load_file(banks / f"{embedder.id}{FAMILIES_SUFFIX}.safetensors")
-        except OSError as error:
+            made_with = made_with[embedder.id]["sha256"]
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise CheckpointError(
                 f"The reference bank in {banks.parent.name}/{banks.name} cannot be read "
                 f"({type(error).__name__}); restore it from git."
             ) from error
-        if made_with[embedder.id]["sha256"] != embedder.sha256:
+        if made_with != embedder.sha256:
             raise CheckpointError(
                 f"The reference bank was made with another {embedder.id}; make it again with "
                 "`python -m assets.recipe bank`."

@@ -7,7 +7,7 @@ It shares no weights, no architecture, no front end and no training seed with th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -115,7 +115,10 @@ class Judge:
         Raises:
             CheckpointError: A file is missing or damaged.
         """
-        config, state = read_network(folder, "judge")
+        return read_network(folder, "judge", cls._build)
+
+    @classmethod
+    def _build(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Self:
         net = JudgeNet(len(config["sources"]))
         net.load_state_dict(state)
         return cls(net=net.eval(), sources=tuple(config["sources"]), sha256=config["sha256"])

@@ -7,11 +7,12 @@ are not comparable with published Fréchet distances, which rest on other embedd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ptq.errors import MetricError
 from ptq.metrics.embed.base import SAMPLE_RATE_HZ, batches_by_length
@@ -46,7 +47,10 @@ class Mini128:
         Raises:
             CheckpointError: A file is missing or damaged.
         """
-        config, state = read_network(folder, "mini128")
+        return read_network(folder, "mini128", cls._build)
+
+    @classmethod
+    def _build(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Self:
         vocabulary = Vocabulary(words=tuple(config["words"]))
         sources = tuple(config["sources"])
         net = MiniNet(n_sources=len(sources), vocabulary_size=len(vocabulary))

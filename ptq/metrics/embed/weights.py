@@ -1,8 +1,9 @@
 """Reads a shipped network: its configuration and its weights."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -10,17 +11,25 @@ from torch import Tensor
 
 from ptq.errors import CheckpointError
 
+Network = TypeVar("Network")
+Build = Callable[[dict[str, Any], dict[str, Tensor]], Network]
 
-def read_network(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read ``config.json`` and ``name.safetensors`` of a folder in ``assets/``.
+
+def read_network(folder: Path, name: str, build: Build[Network]) -> Network:
+    """Build a network from ``config.json`` and ``name.safetensors`` of a folder in ``assets/``.
+
+    Args:
+        folder: Where both lie.
+        name: What is read.
+        build: Makes it from configuration and weights.
 
     Raises:
-        CheckpointError: A file is missing or damaged.
+        CheckpointError: A file is missing, damaged, or does not fit.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return config, load_file(folder / f"{name}.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        return build(config, load_file(folder / f"{name}.safetensors"))
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"The weights of {name} in assets/{folder.name} cannot be read "
             f"({type(error).__name__}); restore them from git or train them again with "

@@ -1,0 +1,50 @@
+"""Shipped networks that are damaged say so, whatever is wrong with their files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ptq.errors import CheckpointError
+from ptq.metrics.embed.ear import BANK_FOLDER, Ear
+from ptq.metrics.embed.judge import JUDGE_FOLDER, Judge
+from ptq.metrics.embed.mini import EAR_FOLDER, Mini128
+
+
+def _halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _without_sources(path: Path) -> None:
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in config.items() if k != "sources"}))
+
+
+@pytest.mark.parametrize("damage", ["halved", "removed", "no sources", "no JSON", "other size"])
+@pytest.mark.parametrize(("kind", "folder"), [(Mini128, EAR_FOLDER), (Judge, JUDGE_FOLDER)])
+def test_a_damaged_network_is_named(
+    kind: type[Mini128] | type[Judge], folder: Path, damage: str, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / folder.name))
+    weights, config = next(copy.glob("*.safetensors")), copy / "config.json"
+    if damage == "halved":
+        _halved(weights)
+    elif damage == "removed":
+        weights.unlink()
+    elif damage == "no sources":
+        _without_sources(config)
+    elif damage == "no JSON":
+        config.write_text("{")
+    else:
+        sources = json.loads(config.read_text())
+        config.write_text(json.dumps({**sources, "sources": sources["sources"][:-1]}))
+    with pytest.raises(CheckpointError, match=r"restore them from git or train them again"):
+        kind.load(copy)
+
+
+def test_a_damaged_bank_is_named(tmp_path: Path) -> None:
+    banks = Path(shutil.copytree(BANK_FOLDER, tmp_path / "bank"))
+    _halved(banks / "mini128.safetensors")
+    with pytest.raises(CheckpointError, match="restore it from git"):
+        Ear.load(banks=banks)
