@@ -34,7 +34,8 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
             "pipeline",
             f"{megabytes(size.pipeline.fp32_bytes)} fp32 → "
             f"{megabytes(size.pipeline.quantized_bytes)} "
-            f"(−{size.pipeline.reduction_pct:.1f} %)",
+            f"({_change(size.pipeline.quantized_bytes, size.pipeline.fp32_bytes)}; "
+            f"{_change(size.pipeline.quantized_bytes, size.pipeline.fp16_bytes)} against fp16)",
         ),
         (
             "denoiser",
@@ -62,6 +63,10 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
             ("verdict", fd.verdict),
         ]
     return rows
+
+
+def _change(after: int, before: int) -> str:
+    return f"{100.0 * (after / before - 1.0):+.1f} %".replace("-", "−")
 
 
 def to_markdown(report: Report) -> str:

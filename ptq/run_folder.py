@@ -14,9 +14,9 @@ from ptq.errors import CheckpointError
 REPORT_NAME = "report.json"
 
 
-def damaged(path: Path, error: Exception) -> CheckpointError:
-    """What to raise for a file of a run that cannot be read."""
-    return CheckpointError(
+def damage(path: Path, error: Exception) -> str:
+    """What to say of a file of a run that cannot be read."""
+    return (
         f"{path} cannot be read ({type(error).__name__}); delete it, and the study makes it again."
     )
 
@@ -56,7 +56,7 @@ class RunFolder:
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
         except (OSError, TypeError, ValueError) as error:
-            raise damaged(path, error) from error
+            raise CheckpointError(damage(path, error)) from error
 
     def read_array(self, name: str) -> NDArray[Any]:
         """Read one array."""
@@ -64,7 +64,7 @@ class RunFolder:
         try:
             array: NDArray[Any] = np.load(path)
         except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, error) from error
+            raise CheckpointError(damage(path, error)) from error
         return array
 
     def write_array(self, name: str, array: NDArray[Any]) -> Path:

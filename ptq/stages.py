@@ -17,13 +17,14 @@ from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
 from ptq.calibration.calibrator import Calibrator, static_buckets
 from ptq.checkpoint import load_packed, packed_plan, save_packed
+from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
-from ptq.run_folder import RunFolder, damaged
+from ptq.run_folder import RunFolder, damage
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
 
@@ -138,7 +139,7 @@ def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     try:
         return stats_from_tensors(load_file(stats_file))
     except (OSError, KeyError, SafetensorError) as error:
-        raise damaged(stats_file, error) from error
+        raise CheckpointError(damage(stats_file, error)) from error
 
 
 def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
