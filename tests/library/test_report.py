@@ -119,4 +119,4 @@ def test_a_distance_is_shown_with_its_interval_and_verdict() -> None:
         "0.5000 → 0.5100 (+2.0 %, 95 % interval +0.5 to +3.5 %)"
     )
     assert rows["verdict"] == "non-inferior"
-    assert rows["pipeline"] == "8.00 MB fp32 → 2.00 MB (−75.0 %)"
+    assert rows["pipeline"] == "8.00 MB fp32 → 2.00 MB (−75.0 %; −50.0 % against fp16)"
