@@ -16,6 +16,8 @@ _NOTES = {
     "denoiser": "24 clips of 2.56 s a step, in a quarter of the steps 12 of 5.12 s",
     "vocoder-finish": "12 crops of 0.8 s a step; spectral losses and critics",
 }
+# A stage that changes a part of an earlier one counts once its result is there.
+_RESULTS = {"decoder": "vae-refined", "vocoder-finish": "vocoder-finished"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +48,11 @@ def read_history(folder: Path) -> tuple[TrainingRecord, ...]:
 
 
 def states_of(folder: Path) -> tuple[TrainingRecord, ...]:
-    """The trainings whose states lie in a folder."""
+    """The trainings whose states and results lie in a folder."""
     found = []
     for stage, note in _NOTES.items():
         path = folder / f"{stage}.pt"
-        if path.exists():
+        if path.exists() and (folder / _RESULTS.get(stage, "")).exists():
             state = torch.load(path, weights_only=True, mmap=True)
             run, seconds = state.get("run", ""), round(state["seconds"])
             found.append(

@@ -50,6 +50,13 @@ def test_a_resumed_training_keeps_its_name_in_the_history(tmp_path: Path) -> Non
     assert extended([first], [second]) == (second,)
 
 
+def test_a_finish_that_has_not_ended_is_not_counted(tmp_path: Path) -> None:
+    torch.save({"step": 3, "seconds": 1.0, "run": "c"}, tmp_path / "vocoder-finish.pt")
+    assert states_of(tmp_path) == ()
+    (tmp_path / "vocoder-finished").mkdir()
+    assert [row.stage for row in states_of(tmp_path)] == ["vocoder-finish"]
+
+
 def test_the_shipped_voice_says_what_it_cost() -> None:
     history = read_history(ADMS_FOLDER / "mini-audioldm")
     assert {"vae", "vocoder", "reading", "denoiser"} <= {row.stage for row in history}
