@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from ptq.run_folder import REPORT_NAME
+
 # What a study's folder is called: the first 16 digits of its identity.
 _RUN_NAME = re.compile(r"[0-9a-f]{16}")
 
@@ -26,7 +28,7 @@ def prune_runs(runs: Path, *, keep: int, spared: Collection[Path] = ()) -> tuple
     doomed = tuple(found[: max(0, len(found) - keep)])
     for path in doomed:
         # The report goes first: a half-deleted run resumes as one that never finished.
-        (path / "report.json").unlink(missing_ok=True)
+        (path / REPORT_NAME).unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)
         for archive in runs.glob(f"*/{path.name}.zip"):
             archive.unlink(missing_ok=True)

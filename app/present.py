@@ -14,7 +14,7 @@ from app.rules import RuleProblem
 from ptq.adms.registry import AdmCard
 from ptq.audio import match_gain_db, read_clip
 from ptq.errors import MetricError
-from ptq.layer_spec import LayerInfo, LayerSpec
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.plan import QuantPlan, fp_size_bytes
 from ptq.prompts.vocabulary import UnknownWord
 from ptq.report_markdown import megabytes
@@ -27,7 +27,6 @@ PLAN_LABELS = {
     "ptq4adm": "4 and 8 bits (PTQ4ADM)",
     "w3a8": "3-bit weights (W3A8)",
 }
-_DENOISER = "denoiser"
 _STAGES = {
     Stage.PLAN.value: "Planning",
     Stage.REFERENCE.value: "Full-precision clips",
@@ -72,7 +71,7 @@ def _row(spec: LayerSpec, info: LayerInfo) -> LayerRow:
 def plan_summary(plan: QuantPlan, layers: Sequence[LayerInfo]) -> TableValue:
     """Size and average bits, by arithmetic: nothing has run yet."""
     full, small = fp_size_bytes(layers), plan.size_bytes(layers)
-    bits = plan.weight_bits_mean(layers, _DENOISER)
+    bits = plan.weight_bits_mean(layers, DENOISER)
     rows = [
         [
             "Download size",

@@ -20,8 +20,9 @@ from assets.recipe.vae import LATENT_CHANNELS
 
 _CHANNELS = (64, 128, 192)
 _NULL_SHARE = 0.1
-# The clean estimate is weighted by 1 + SNR, but no more than this, as min-SNR-5 does.
-_WEIGHT_CAP = 5.0
+# The error to expect at a signal-to-noise ratio, fitted to a trained model's: every noise level
+# then has an equal say (Karras et al. 2024, arXiv 2312.02696, learn it; ours is fixed).
+_LEAST_ERROR, _MOST_ERROR, _FALL = 0.1, 0.6, 90.0
 _WORDINGS = 64
 
 
@@ -133,6 +134,7 @@ class DenoiserStage:
             steps=self.steps,
             learning_rate=7e-4,
             ema_decay=0.9985,
+            muon=True,
         )
         shards = {id(data): data.open() for data in (self.half, self.full)}
         alphas = build_scheduler().alphas_cumprod.to(self.device)
@@ -184,7 +186,15 @@ def velocity_loss(
     with torch.autocast(latents.device.type, torch.bfloat16):
         predicted = model(noisy, steps, tokens)
     error = ((predicted.float() - target) ** 2).mean(dim=(1, 2, 3))
-    # The velocity's error is the clean estimate's times 1 + SNR = 1 / (1 - alpha).
-    weight = (_WEIGHT_CAP * (1 - alpha[:, 0, 0, 0])).clamp(max=1.0)
-    loss: Tensor = (weight * error).mean()
+    loss: Tensor = (error / expected_error(alpha[:, 0, 0, 0])).mean()
     return loss
+
+
+def expected_error(alpha: Tensor) -> Tensor:
+    """What a trained model's squared velocity error comes to, per noise level.
+
+    Args:
+        alpha: Cumulative products of the schedule, any shape.
+    """
+    snr = alpha / (1 - alpha)
+    return _LEAST_ERROR + (_MOST_ERROR - _LEAST_ERROR) / (1 + _FALL * snr)

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from assets.recipe.optimizers import MatrixOptimizer
 
 Trained = TypeVar("Trained", bound=nn.Module)
 
@@ -30,6 +32,20 @@ class TrainingSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    muon: bool = False
+
+
+def _optimizer(
+    module: nn.Module, settings: TrainingSettings
+) -> torch.optim.Optimizer | MatrixOptimizer:
+    rates: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "betas": settings.betas,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.muon:
+        return MatrixOptimizer(module, **rates)
+    return torch.optim.AdamW(module.parameters(), **rates)
 
 
 class Training(Generic[Trained]):
@@ -44,12 +60,7 @@ class Training(Generic[Trained]):
         self.step = 0
         self.seconds = 0.0
         self.averaged = {key: value.clone() for key, value in module.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )
+        self.optimizer = _optimizer(module, settings)
         if self._path.exists():
             self._resume()
 
