@@ -52,9 +52,12 @@ def write_clip(path: Path, clip: AudioClip) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     samples = np.clip(clip.samples, -1.0, 1.0)
-    if not np.isfinite(samples).all():
+    marker = path.with_suffix(_NOT_FINITE)
+    if np.isfinite(samples).all():
+        marker.unlink(missing_ok=True)
+    else:
         samples = np.zeros_like(samples)
-        path.with_suffix(_NOT_FINITE).touch()
+        marker.touch()
     soundfile.write(partial, samples, clip.sample_rate_hz, subtype=_SUBTYPE, format="FLAC")
     partial.replace(path)
     return path

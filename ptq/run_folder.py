@@ -1,6 +1,7 @@
 """A run on disk: files written atomically, so that a process killed at any moment can resume."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,10 @@ class RunFolder:
             np.save(stream, array)
         partial.replace(path)
         return path
+
+    def forget(self, name: str) -> None:
+        """Delete a folder of the run, if it is there."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
 
     def link(self, path: Path) -> None:
         """Make ``path`` a symbolic link to the run, replacing an older link."""

@@ -166,10 +166,11 @@ def quantize_stage(
     folder = study.run.path / PACKED
     quantized = copy.deepcopy(study.adm)
     with study.timed(Stage.QUANTIZE):
-        # An older version may have resolved the same rules to other bits.
         if folder.exists() and packed_plan(folder).sha256 == plan.sha256:
             load_packed(folder, quantized.parts())
         else:
+            # An older version may have resolved the same rules to other bits: its clips go too.
+            study.run.forget(QUANTIZED)
             quantize_(quantized.parts(), plan, stats, should_stop=study.should_stop)
             save_packed(folder, quantized.parts(), plan)
     study.tell(Stage.QUANTIZE, 1, 1, folder)

@@ -1,5 +1,6 @@
 """Studies at the edges: rules for every layer, a model that breaks down, a study never begun."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CheckpointError
 from ptq.metrics.embed.ear import find_ear
 from ptq.presets import preset
-from ptq.stages import QUANTIZED, clip_path, latents_path
+from ptq.stages import PACKED, QUANTIZED, clip_path, latents_path
 from ptq.study import run_folder_of, run_study
 from tests.library.test_study import CONFIG, NO_EAR
 
@@ -60,6 +61,24 @@ def test_another_ear_scores_a_finished_study_again(tiny_adm: AudioLDM, tmp_path:
     assert (first.environment["ear"], first.scores) == ("none", ())
     assert second.environment["ear"].startswith("mini128 ")
     assert clip.stat().st_mtime_ns == made
+
+
+def test_clips_of_an_outdated_plan_are_made_again(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    run = run_folder_of(CONFIG, tiny_adm, tmp_path)
+    config = replace(CONFIG, quant=preset("w3a8"))
+    run_study(config, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    other = run_folder_of(config, tiny_adm, tmp_path)
+    latents = run.path / latents_path(QUANTIZED, 0)
+    right = latents.read_bytes()
+    # What an older version left: its packed weights, its clips, and no report.
+    for name in (PACKED, QUANTIZED):
+        run.forget(name)
+        shutil.copytree(other.path / name, run.path / name)
+    (run.path / "report.json").unlink()
+    assert latents.read_bytes() != right
+    run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
+    assert latents.read_bytes() == right
 
 
 def test_a_damaged_file_of_a_run_is_named(tiny_adm: AudioLDM, tmp_path: Path) -> None:
