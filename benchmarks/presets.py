@@ -9,26 +9,23 @@ that the page shows.
 
 import argparse
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assets.recipe.gallery import calibrate, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.sizes import plan_of, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
-from ptq.checkpoint import packed_bytes, save_packed
-from ptq.layers import inventory, named_tensors
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.observers import CalibrationStats
-from ptq.plan import QuantPlan, resolve_plan
-from ptq.presets import PRESETS, preset
+from ptq.plan import QuantPlan
+from ptq.presets import PRESETS
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
@@ -54,13 +51,6 @@ _HEADER = (
     "latent SQNR",
     "divergence index",
 )
-
-
-def bytes_on_disk(quantized: AudioDiffusionModel, plan: QuantPlan) -> int:
-    """Bytes of the packed checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        save_packed(Path(folder) / "packed", quantized.parts(), plan)
-        return packed_bytes(Path(folder) / "packed")
 
 
 def main() -> None:
@@ -133,7 +123,7 @@ class Bench:
 
     def plan(self, name: str) -> QuantPlan:
         """A preset met with the model's layers."""
-        return resolve_plan(preset(name), inventory(self.adm.parts(), self.adm.splits()))
+        return plan_of(self.adm, name)
 
     def bank(self, name: str, adm: AudioDiffusionModel, seed: int = _SEED) -> ClipBank:
         """The clips of one model."""
@@ -146,14 +136,10 @@ class Bench:
         full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
         copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.stats)
         quantized = full if name == "fp" else self.bank(f"{name}-{plan.sha256[:8]}", copy)
-        values = sum(t.numel() for _, t in named_tensors(self.adm.parts()))
-        size = bytes_on_disk(copy, plan)
         return {
             "name": name,
             "plan": plan.sha256,
-            "size_bytes": size,
-            "reduction_pct": 100 * (1 - size / (4 * values)),
-            "reduction_fp16_pct": 100 * (1 - size / (2 * values)),
+            **size_of(copy, plan, values_of(self.adm)),
             **self.scores(full, second, quantized),
         }
 

@@ -2,7 +2,8 @@
 
 ``all`` runs the stages in order; ``sheet`` draws spectrograms of the corpus. Training states and
 rendered clips lie in ``training/``, which git ignores. Where a training has no state to resume,
-it starts from the shipped weights, unless ``--from-scratch`` is given.
+it starts from the shipped weights, unless ``--from-scratch`` is given. The stage ``denoiser``
+trains on several cores where ``torchrun --nproc-per-node N -m assets.recipe denoiser`` starts it.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from assets.recipe.dataset import Dataset
 from assets.recipe.ear import EarStage
 from assets.recipe.gallery import GalleryStage
 from assets.recipe.judge import JudgeStage
+from assets.recipe.parallel import join_group, world_size
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
@@ -107,6 +109,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile the denoiser (needs C++)")
     parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped weights")
     arguments = parser.parse_args()
+    join_group()
+    if world_size() > 1 and arguments.stage != "denoiser":
+        parser.error("only the stage 'denoiser' trains in several processes; start it without them")
     if arguments.stage == "sheet":
         write_contact_sheet(TRAINING / "contact-sheet.png")
         return

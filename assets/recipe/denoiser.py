@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.dataset import SHARD_CLIPS, Dataset, caption_of
+from assets.recipe.parallel import rank
 from assets.recipe.text import EMBEDDING_WIDTH, build_text_encoder
 from assets.recipe.training import Training, TrainingSettings
 from assets.recipe.vae import LATENT_CHANNELS
@@ -140,8 +141,10 @@ class DenoiserStage:
         alphas = build_scheduler().alphas_cumprod.to(self.device)
 
         def loss_at(step: int) -> Tensor:
-            rng = np.random.default_rng([3, step])
-            data = self.full if rng.random() < self.full_share else self.half
+            # All processes take clips of one length: none waits for another.
+            full = np.random.default_rng([3, step]).random() < self.full_share
+            data = self.full if full else self.half
+            rng = np.random.default_rng([3, step, rank()])
             indices = rng.integers(0, len(data.dataset), data.batch)
             rows = [shards[id(data)][i // SHARD_CLIPS][i % SHARD_CLIPS] for i in indices]
             latents = torch.from_numpy(np.stack(rows).astype(np.float32))

@@ -13,7 +13,7 @@ _NOTES = {
     "decoder": "8 crops of 1.28 s a step; the encoder as it was",
     "vocoder": "16 crops of 0.8 s a step; spectral losses",
     "reading": "text encoder on captions alone",
-    "denoiser": "24 clips of 2.56 s a step, in a quarter of the steps 12 of 5.12 s",
+    "denoiser": "32 clips of 2.56 s a step, in a quarter of the steps 16 of 5.12 s; Muon",
     "vocoder-finish": "12 crops of 0.8 s a step; spectral losses and critics",
 }
 # A stage that changes a part of an earlier one counts once its result is there.
@@ -28,7 +28,7 @@ class TrainingRecord:
         stage: Name of the recipe's stage.
         run: Random name, by which a training that went on is recognised.
         steps: Optimizer steps.
-        seconds: Time they took, in all sessions.
+        seconds: Time they took, in all sessions and summed over the processes.
         note: What the figures do not say.
     """
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assets.recipe.optimizers import MatrixOptimizer
+from assets.recipe.parallel import average_gradients, rank, world_size
 
 Trained = TypeVar("Trained", bound=nn.Module)
 
@@ -79,6 +80,8 @@ class Training(Generic[Trained]):
 
     def save(self) -> None:
         """Write the state; a kill in the middle leaves the previous state."""
+        if rank() > 0:
+            return
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "module": self.module.state_dict(),
@@ -113,6 +116,7 @@ class Training(Generic[Trained]):
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.module)
         nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self._average()
@@ -133,7 +137,7 @@ class Training(Generic[Trained]):
             self.step += 1
             recent.append(loss.detach())
             now = time.monotonic()
-            self.seconds = base + now - start
+            self.seconds = base + (now - start) * world_size()
             if now - logged > _LOG_EVERY_S:
                 self._log(float(torch.stack(recent).mean()), (now - start) / (self.step - first))
                 logged, recent = now, []
@@ -146,6 +150,8 @@ class Training(Generic[Trained]):
         return self.module
 
     def _log(self, loss: float, seconds_per_step: float) -> None:
+        if rank() > 0:
+            return
         left = (self.settings.steps - self.step) * seconds_per_step
         print(
             f"{self.settings.name}: step {self.step}/{self.settings.steps} · loss {loss:.4f}"

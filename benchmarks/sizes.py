@@ -1,0 +1,70 @@
+"""What every preset of the embedded voice takes on disk: ``python -m benchmarks.sizes``."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from assets.recipe.gallery import calibrate, quantized_copy
+from benchmarks.clips import SETTINGS, write_results
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
+from ptq.checkpoint import packed_bytes, save_packed
+from ptq.layers import inventory, named_tensors
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.presets import PRESETS, preset
+from ptq.report_markdown import megabytes, number, table
+
+
+def plan_of(adm: AudioDiffusionModel, name: str) -> QuantPlan:
+    """A preset met with a model's layers."""
+    return resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
+
+
+def size_of(quantized: AudioDiffusionModel, plan: QuantPlan, values: int) -> dict[str, float]:
+    """Bytes of the packed pipeline, and how far they lie below float formats of it.
+
+    Args:
+        quantized: Packed into a temporary folder.
+        plan: What was done to it.
+        values: Weights of the full-precision pipeline.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        save_packed(Path(folder) / "packed", quantized.parts(), plan)
+        size = packed_bytes(Path(folder) / "packed")
+    return {
+        "size_bytes": size,
+        "reduction_pct": 100 * (1 - size / (4 * values)),
+        "reduction_fp16_pct": 100 * (1 - size / (2 * values)),
+    }
+
+
+def values_of(adm: AudioDiffusionModel) -> int:
+    """How many numbers a full-precision pipeline holds."""
+    return sum(tensor.numel() for _, tensor in named_tensors(adm.parts()))
+
+
+def main() -> None:
+    """Quantize with every preset, print and write."""
+    adm = load_adm(find_adm("mini-audioldm"))
+    values, stats = values_of(adm), calibrate(adm, SETTINGS)
+    rows: list[dict[str, Any]] = []
+    for name in PRESETS:
+        copy = adm if name == "fp" else quantized_copy(adm, name, stats)
+        rows.append({"name": name, **size_of(copy, plan_of(adm, name), values)})
+    path = write_results("sizes", {"model": adm.source_hash, "values": values, "presets": rows})
+    cells = [
+        (
+            row["name"],
+            megabytes(row["size_bytes"]),
+            number(row["reduction_pct"], 1, " %"),
+            number(row["reduction_fp16_pct"], 1, " %"),
+        )
+        for row in rows
+    ]
+    print(table(("preset", "size", "below fp32", "below fp16"), cells))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
