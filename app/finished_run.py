@@ -56,8 +56,8 @@ class FinishedRun:
         Raises:
             ConfigError: There is none of that number.
         """
-        if not 0 <= index < len(self.report.pairs):
-            raise ConfigError(f"This run has no pair {index + 1}; choose one from the list.")
+        if index not in range(len(self.report.pairs)):
+            raise ConfigError("This run has no such pair; choose one from the list.")
         return self.report.pairs[index]
 
     def clips(self, index: int) -> tuple[AudioClip, AudioClip]:

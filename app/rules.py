@@ -9,7 +9,8 @@ from ptq.errors import ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.plan import QuantPlan, resolve_plan
 
-MAX_RULES_CHARACTERS = 60_000
+_MAX_CHARACTERS = 60_000
+_MAX_LINE_CHARACTERS = 300
 _MOST_PROBLEMS = 8
 
 
@@ -19,6 +20,10 @@ class RuleProblem:
 
     line: int | None
     message: str
+
+    def __str__(self) -> str:
+        """One sentence that says where."""
+        return f"Line {self.line} of the rules: {self.message}" if self.line else self.message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,8 @@ class RuleLine:
 
 def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") -> Draft:
     """Read rules and resolve them; the first lines that cannot be read are reported."""
-    if len(text) > MAX_RULES_CHARACTERS:
-        long = f"The rules have {len(text)} characters; use at most {MAX_RULES_CHARACTERS}."
-        return Draft(problems=(RuleProblem(line=None, message=long),))
+    if long := excess(text):
+        return Draft(problems=(long,))
     problems = (problem for number, line in _numbered(text) for problem in _check(number, line))
     first = tuple(islice(problems, _MOST_PROBLEMS))
     if first:
@@ -52,6 +56,18 @@ def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") 
     except ConfigError as error:
         return Draft(problems=(RuleProblem(line=_guilty_line(text, error), message=str(error)),))
     return Draft(plan=plan)
+
+
+def excess(text: str) -> RuleProblem | None:
+    """What is too long to be read: a pattern of a book's length keeps the server busy."""
+    if len(text) > _MAX_CHARACTERS:
+        message = f"The rules have {len(text)} characters; use at most {_MAX_CHARACTERS}."
+        return RuleProblem(line=None, message=message)
+    for number, line in _numbered(text):
+        if len(line) > _MAX_LINE_CHARACTERS:
+            message = f"This line has {len(line)} characters; use at most {_MAX_LINE_CHARACTERS}."
+            return RuleProblem(line=number, message=message)
+    return None
 
 
 def rule_lines(text: str) -> tuple[RuleLine, ...]:

@@ -5,23 +5,17 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ptq.adms.registry import LOCAL_VARIABLE, local_folders
 from ptq.errors import ConfigError
+from ptq.report import read_report
 from ptq.run_folder import REPORT_NAME
 
 PREFIX = "PTQ4ADM_"
 _RUNS_OF_A_SPACE = 200
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalADM:
-    """A published ADM in a folder of the operator, and the name the page gives it."""
-
-    name: str
-    path: Path
+_GB_OF_A_SPACE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +24,8 @@ class Settings:
 
     Attributes:
         runs: Folder that takes one sub-folder per study (``PTQ4ADM_RUNS``).
-        local_adms: Published ADMs on disk (``PTQ4ADM_LOCAL_ADMS``: ``name=folder``, joined by
-            the path separator of the system).
+        local_adms: Folders of published ADMs by the name that the page gives them
+            (``PTQ4ADM_LOCAL_ADMS``: ``name=folder``, joined by the system's path separator).
         max_steps: Most denoising steps a visitor may ask for (``PTQ4ADM_MAX_STEPS``).
         max_prompts: Most prompts in one study (``PTQ4ADM_MAX_PROMPTS``).
         max_seconds: Longest clip, in seconds (``PTQ4ADM_MAX_SECONDS``).
@@ -41,10 +35,11 @@ class Settings:
             (``PTQ4ADM_FEATURED_RUN``).
         keep_runs: Runs that stay on disk; older ones are deleted (``PTQ4ADM_KEEP_RUNS``).
             Everything stays by default, but for a Hugging Face Space, which keeps 200.
+        keep_gb: Gigabytes that they may take (``PTQ4ADM_KEEP_GB``); a Space keeps 10.
     """
 
     runs: Path = Path("runs")
-    local_adms: tuple[LocalADM, ...] = ()
+    local_adms: Mapping[str, Path] = field(default_factory=dict)
     max_steps: int = 100
     max_prompts: int = 64
     max_seconds: float = 10.24
@@ -52,6 +47,7 @@ class Settings:
     threads: int = 1
     featured_run: Path | None = None
     keep_runs: int | None = None
+    keep_gb: int | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -61,7 +57,9 @@ class Settings:
             environ: Variables by name; those that do not start with ``PTQ4ADM_`` are ignored.
 
         Raises:
-            ConfigError: A variable is misspelt, out of range, or names a folder that is not there.
+            ConfigError: A variable is misspelt or out of range.
+            ModelError: A local ADM is not where it should be.
+            CheckpointError: The example's report is damaged.
         """
         _reject_unknown(environ)
         runs = Path(environ.get(PREFIX + "RUNS") or cls.runs).expanduser()
@@ -69,14 +67,15 @@ class Settings:
             raise ConfigError(f"{PREFIX}RUNS is {str(runs)!r}, a file; name a folder.")
         return cls(
             runs=runs,
-            local_adms=_local_adms(environ.get(PREFIX + "LOCAL_ADMS", "")),
+            local_adms=local_folders(environ.get(LOCAL_VARIABLE, "")),
             max_steps=_whole_number(environ, "MAX_STEPS", cls.max_steps, at_least=1),
             max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
             threads=_whole_number(environ, "THREADS", os.cpu_count() or 1, at_least=1),
             featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
-            keep_runs=_keep_runs(environ),
+            keep_runs=_bound(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE),
+            keep_gb=_bound(environ, "KEEP_GB", _GB_OF_A_SPACE),
         )
 
 
@@ -112,10 +111,10 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     return seconds
 
 
-def _keep_runs(environ: Mapping[str, str]) -> int | None:
+def _bound(environ: Mapping[str, str], name: str, of_a_space: int) -> int | None:
     # Hugging Face sets SPACE_ID; a visitor of a Space never counts on yesterday's files.
-    if PREFIX + "KEEP_RUNS" in environ or "SPACE_ID" in environ:
-        return _whole_number(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE, at_least=1)
+    if PREFIX + name in environ or "SPACE_ID" in environ:
+        return _whole_number(environ, name, of_a_space, at_least=1)
     return None
 
 
@@ -128,32 +127,5 @@ def _featured_run(text: str) -> Path | None:
             f"{PREFIX}FEATURED_RUN is {text!r}, which holds no {REPORT_NAME}; name the folder of a "
             "finished run."
         )
+    read_report(path / REPORT_NAME)  # refused at the start, not before every visitor
     return path
-
-
-def _local_adms(text: str) -> tuple[LocalADM, ...]:
-    adms: dict[str, LocalADM] = {}
-    for entry in filter(None, (part.strip() for part in text.split(os.pathsep))):
-        adm = _local_adm(entry)
-        if adm.name in adms:
-            raise ConfigError(
-                f"{PREFIX}LOCAL_ADMS uses the name {adm.name!r} twice; give each folder its own."
-            )
-        adms[adm.name] = adm
-    return tuple(adms.values())
-
-
-def _local_adm(entry: str) -> LocalADM:
-    name, separator, folder = (part.strip() for part in entry.partition("="))
-    if not separator or not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"{PREFIX}LOCAL_ADMS has the entry {entry!r}; write name=folder, the name in "
-            f"lower-case letters, digits, dots and dashes, and put {os.pathsep!r} between entries."
-        )
-    path = Path(folder).expanduser()
-    if not folder or not path.is_dir():
-        raise ConfigError(
-            f"{PREFIX}LOCAL_ADMS points {name!r} to {folder!r}, which is not a folder; "
-            "correct the path or remove the entry."
-        )
-    return LocalADM(name=name, path=path)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.rules import MAX_RULES_CHARACTERS
+from app.rules import excess
 from app.settings import Settings
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
@@ -95,11 +95,8 @@ def quant_config(preset: str, rules: str) -> QuantConfig:
     Raises:
         ConfigError: A line cannot be read, or there is too much text.
     """
-    if len(rules) > MAX_RULES_CHARACTERS:
-        raise ConfigError(
-            f"The rules have {len(rules)} characters, more than {MAX_RULES_CHARACTERS}; "
-            "say more with fewer patterns."
-        )
+    if (long := excess(rules)) is not None:
+        raise ConfigError(str(long))
     parsed = parse_rules(rules)
     known = PRESETS.get(preset)
     if known is not None and known.rules == parsed:

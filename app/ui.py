@@ -16,7 +16,7 @@ from app.tabs.configure import build_configure
 from app.tabs.listen import build_listen
 from app.tabs.results import build_results
 from app.tabs.run import build_run, wire_run
-from app.tabs.wiring import QUIET
+from app.tabs.wiring import LATEST, QUIET
 from app.theme import STYLE_SHEET, build_theme
 from app.workbench import Workbench
 
@@ -48,12 +48,14 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
                 run = build_run(running, token)
             with gr.Tab("Results", id="results") as results_tab:
                 results = build_results(showing, token)
-        lists = [results.run, results.table]
+        finished = gr.State(None)  # the run that ended last, which Results then shows
+        lists = [finished, results.table]
         wire_run(run, running, token, inputs=configure.inputs, lists=lists)
         configure_tab.select(configuring.check_rules, configure.opened, configure.shown, **QUIET)
         run_tab.select(running.estimate, configure.inputs, run.estimate, **QUIET)
-        opened = [*lists, *results.shown]
-        results_tab.select(showing.open_tab, [token, results.run], opened, **QUIET)
+        opened = [results.run, results.table, *results.shown]
+        results_tab.select(showing.open_tab, [token, results.run], opened, **LATEST)
+        finished.change(showing.open_tab, [token, finished], opened, **LATEST)
         configure.go.click(open_run, None, tabs, **QUIET)
         run.open_results.click(open_results, None, tabs, **QUIET)
         page.load(running.attach, token, [token, *run.watched, *lists], **QUIET)
@@ -68,7 +70,9 @@ def _add_endpoints(handlers: ApiHandlers) -> None:
         handlers.generate_pair,
         handlers.study,
     ):
-        gr.api(endpoint, concurrency_limit=4)
+        # The job registry refuses what is too much. Gradio's own limit would let callers wait in
+        # its queue, which the page's listeners share.
+        gr.api(endpoint, concurrency_limit=None)
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:

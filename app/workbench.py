@@ -1,5 +1,6 @@
 """The workbench: owns the loaded models, the jobs and the runs; turns requests into studies."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from app.rules import Draft, draft_plan
 from app.settings import Settings
 from app.study_request import StudyRequest
 from ptq.adms.registry import AdmCard
-from ptq.errors import ConfigError
+from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
 from ptq.report import Report
@@ -31,6 +32,7 @@ from ptq.study_config import StudyConfig
 EXAMPLE_ID = "example"
 _DOWNLOADS = "downloads"
 _KEEP_FINISHED_S = 24 * 3600.0
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Workbench:
 
     def __init__(self, settings: Settings, *, ear: Callable[[], Ear | str] = find_ear) -> None:
         self.settings = settings
-        self.shelf = AdmShelf({adm.name: adm.path for adm in settings.local_adms})
+        self.shelf = AdmShelf(settings.local_adms)
         self._jobs = JobRegistry(max_queued=settings.max_queued, keep_finished_s=_KEEP_FINISHED_S)
         self._tickets: dict[str, Ticket] = {}
         self._find_ear = ear
@@ -158,9 +160,15 @@ class Workbench:
 
     def runs(self, token: str) -> tuple[FinishedRun, ...]:
         """The visitor's finished studies, newest first, then the example that everyone sees."""
-        mine = [self.run(token, job.id) for job in self.jobs(token) if job.state is JobState.DONE]
-        example = [self.run(token, EXAMPLE_ID)] if self.settings.featured_run else []
-        return (*mine, *example)
+        ids = [job.id for job in self.jobs(token) if job.state is JobState.DONE]
+        ids += [EXAMPLE_ID] if self.settings.featured_run is not None else []
+        found = []
+        for run_id in ids:
+            try:
+                found.append(self.run(token, run_id))
+            except CheckpointError as error:  # deleted or damaged meanwhile; the others can be seen
+                _LOG.warning("%s", error)
+        return tuple(found)
 
     def run(self, token: str, run_id: str) -> FinishedRun:
         """One finished study of the visitor, or the example.
@@ -183,9 +191,7 @@ class Workbench:
         config = request.to_config(self.settings)
         draft = self.draft(config.adm, request.rules)
         if draft.problems:
-            problem = draft.problems[0]
-            where = f"Line {problem.line} of the rules: " if problem.line else ""
-            raise ConfigError(f"{where}{problem.message}")
+            raise ConfigError(str(draft.problems[0]))
         return config
 
     def _study(self, config: StudyConfig, run: Path) -> JobFunction:
@@ -210,11 +216,10 @@ class Workbench:
         gone = self._jobs.missing(tuple(self._tickets))
         for job_id in gone:
             del self._tickets[job_id]
-        keep, featured = self.settings.keep_runs, self.settings.featured_run
-        if keep is not None:
-            spared = [run, *(ticket.run for ticket in tuple(self._tickets.values()))]
-            spared += [featured] if featured is not None else []
-            prune_runs(self.settings.runs, keep=keep, spared=spared)
+        limits, featured = self.settings, self.settings.featured_run
+        spared = [run, *(ticket.run for ticket in tuple(self._tickets.values()))]
+        spared += [featured] if featured is not None else []
+        prune_runs(limits.runs, keep=limits.keep_runs, keep_gb=limits.keep_gb, spared=spared)
 
     def _the_ear(self) -> Ear | str:
         with self._ear_lock:

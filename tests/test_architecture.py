@@ -17,12 +17,12 @@ MAX_FUNCTION_LINES = 50
 MAX_ENTRY_LINES = 10
 # Today's numbers: lower them when one goes, never raise them without saying why in the commit.
 MAX_NOQA = 29
-MAX_TYPE_IGNORE = 13
+MAX_TYPE_IGNORE = 15
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 EVENTS = {
     *("click", "change", "input", "submit", "select", "load", "unload", "tick", "upload", "edit"),
     *("release", "blur", "focus", "play", "pause", "stop", "clear", "then", "success", "failure"),
-    *("on", "api", "key_up", "timer"),
+    *("on", "api", "key_up", "timer", "edited", "picked", "played", "switched"),
 }
 _PATH = re.compile(r"`([\w.][\w./-]*)`")
 _FILE_SUFFIXES = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".css", ".js"}

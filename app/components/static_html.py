@@ -17,19 +17,20 @@ _COMMON_STYLE = Path(__file__).with_suffix(".css")
 _TEMPLATE_CODE = ("{{", "${", "`", "\\")
 
 
-class _WithoutStub(ComponentMeta):  # type: ignore[misc]  # Gradio has no types here
+class WithoutStub(ComponentMeta):  # type: ignore[misc]  # Gradio has no types here
     """Makes the class without Gradio's side effect: a ``.pyi`` file beside every subclass.
 
     Type checkers prefer such a file to the module itself, and it goes stale with the next edit.
     """
 
     def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Self:
+        """Make the class as ``ComponentMeta`` would, but for the file."""
         if "__init__" in attributes:
             attributes["__init__"] = updateable(attributes["__init__"])
         return ABCMeta.__new__(cls, name, bases, attributes)
 
 
-class StaticHTML(gr.HTML, metaclass=_WithoutStub):  # type: ignore[misc]
+class StaticHTML(gr.HTML, metaclass=WithoutStub):  # type: ignore[misc]
     """A component made of files that lie beside its module.
 
     Args:

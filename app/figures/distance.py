@@ -20,13 +20,20 @@ def distances(scores: ShippedScores | None, report: Report | None) -> go.Figure:
         _add_presets(figure, scores)
     own = None if report is None or report.fd is None else _add_own(figure, report)
     if own is None and scores is None:
-        return empty_figure("No Fréchet distance here yet: this run has no embedder.", title=_TITLE)
+        return empty_figure(_why_empty(report), title=_TITLE)
     rows += own is not None
     figure.add_vline(x=0.0, line={"color": INK, "width": 1})
     styled(figure, title=_TITLE, height=190 + _ROW_HEIGHT * max(2, rows))
     figure.update_xaxes(title_text="% change; further right is worse")
     figure.update_yaxes(showgrid=False, autorange="reversed")
     return figure
+
+
+def _why_empty(report: Report | None) -> str:
+    if report is None:
+        return "No scores ship with this copy yet; a run of your own appears here."
+    reasons = (note for note in report.notes if note.lower().startswith("fd"))
+    return next(reasons, "This run has no Fréchet distance; its report says why.")
 
 
 def _add_presets(figure: go.Figure, scores: ShippedScores) -> None:

@@ -111,6 +111,8 @@ class ApiHandlers:
         Returns:
             The report, as report.json documents it.
         """
+        if type(prompts) is not list:  # a program may send anything
+            raise ConfigError("The prompts are one text; give a list of texts, one each clip pair.")
         text = "\n".join(" ".join(prompt.split()) for prompt in prompts)
         request = self._request(adm, text, preset, rules=rules, seed=seed, steps=steps)
         report: dict[str, Any] = json.loads(self._finish(request).report.to_json())
@@ -135,7 +137,10 @@ class ApiHandlers:
     def _finish(self, request: StudyRequest) -> FinishedRun:
         token = new_token()
         job_id = self.workbench.start(token, request)
-        job = self.workbench.wait(token, job_id, timeout_s=_LONGEST_S)
+        try:
+            job = self.workbench.wait(token, job_id, timeout_s=_LONGEST_S)
+        finally:
+            self.workbench.stop(token)  # nobody else can: the token ends here
         if job.state is not JobState.DONE:
             raise ConfigError(job.error or "The study did not finish; ask again to go on with it.")
         return self.workbench.run(token, job_id)

@@ -10,6 +10,7 @@ from app.gallery import Gallery
 from app.handlers.explain import explained
 from app.present import PLAN_LABELS, player
 from app.run_tables import gallery_table
+from ptq.errors import ConfigError
 
 
 class ListenHandlers:
@@ -36,6 +37,8 @@ class ListenHandlers:
     @explained
     def choose_prompt(self, place: int) -> tuple[PlayerValue, TableValue]:
         """Put one prompt into the player."""
+        if place not in range(len(self.gallery.items)):
+            raise ConfigError("The gallery has no such prompt; choose one from the list.")
         return self.show(place)
 
     def show(self, place: int) -> tuple[PlayerValue, TableValue]:

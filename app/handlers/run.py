@@ -15,7 +15,9 @@ from app.study_request import StudyRequest
 from app.workbench import Workbench
 from ptq.errors import PTQError
 
-Watched = tuple[Any, ...]  # bar, live prompts, player, timer, start button, run list, runs table
+# Bar, live prompts, player, timer, start button, finished run, runs table.
+Watched = tuple[Any, ...]
+# bar, live prompts, player, timer, start button, finished run, runs table
 
 
 class RunHandlers:
@@ -44,22 +46,22 @@ class RunHandlers:
         """Queue a study."""
         token = token or new_token()
         self.workbench.start(token, _request(inputs))
-        return token, {}, *self.watch(token, 0)
+        return token, {}, *self.watch(token, None)
 
     @explained
     def attach(self, token: str | None) -> Watched:
         """Find the visitor's runs after a reload; a new visitor gets a token."""
         token = token or new_token()
-        return token, *self.watch(token, 0)
+        return token, *self.watch(token, None)
 
     @explained
     def watch(self, token: str, shown: int | None) -> Watched:
-        """Show where the visitor's newest run stands."""
+        """Show where the visitor's newest run stands, and the clip ``shown`` or the first."""
         jobs = self.workbench.jobs(token)
         job = jobs[0] if jobs else None
-        live = self._live(token, job, shown or 0)
+        live = self._live(token, job, shown)
         going = job is not None and not job.state.has_ended
-        lists = (gr.skip(), gr.skip()) if going else self._lists(token, job)
+        lists = (gr.skip(), gr.skip()) if going else self._ended(token, job)
         button = gr.Button(interactive=not going)
         return job_bar(job), *live, gr.Timer(active=going), button, *lists
 
@@ -72,29 +74,28 @@ class RunHandlers:
     def choose_live(self, token: str, shown: int | None) -> Any:  # noqa: ANN401 - an update
         """Put another finished clip into the player."""
         jobs = self.workbench.jobs(token)
-        return self._live(token, jobs[0] if jobs else None, shown or 0)[1]
+        return self._live(token, jobs[0] if jobs else None, shown)[1]
 
-    def _live(self, token: str, job: JobSnapshot | None, shown: int) -> tuple[Any, Any]:
+    def _live(self, token: str, job: JobSnapshot | None, shown: int | None) -> tuple[Any, Any]:
         if job is None:
             return gr.Dropdown(visible=False), gr.skip()
         ticket = self.workbench.ticket(token, job.id)
         clips, prompts = ticket.clips_so_far(), ticket.config.prompts
         if not clips:
             return gr.Dropdown(visible=False), None
-        shown = min(shown, len(clips) - 1)
         choices = [(prompts[index], index) for index in range(len(clips))]
+        # A choice that the visitor has made meanwhile is not to be overwritten by an older one.
+        update: dict[str, Any] = {"choices": choices, "visible": len(clips) > 1}
+        if shown is None or shown not in range(len(clips)):
+            shown = update["value"] = 0
         full, quantized = clips[shown]
         label = ticket.config.quant.name
         value = pair_player(full, quantized, label=label, caption=prompts[shown])
-        return gr.Dropdown(choices=choices, value=shown, visible=len(clips) > 1), value
+        return gr.Dropdown(**update), value
 
-    def _lists(self, token: str, job: JobSnapshot | None) -> tuple[Any, Any]:
-        runs = self.workbench.runs(token)
-        choices = [(run.title, run.id) for run in runs]
-        newest = job.id if job is not None and job.state is JobState.DONE else None
-        value = newest or (choices[0][1] if choices else None)
-        table = runs_table(self.workbench.jobs(token), runs)
-        return gr.Dropdown(choices=choices, value=value), table
+    def _ended(self, token: str, job: JobSnapshot | None) -> tuple[Any, Any]:
+        finished = job.id if job is not None and job.state is JobState.DONE else gr.skip()
+        return finished, runs_table(self.workbench.jobs(token), self.workbench.runs(token))
 
 
 _WHAT_RUNS = (

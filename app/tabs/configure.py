@@ -17,7 +17,7 @@ from app.study_request import (
     MAX_CALIBRATION_PROMPTS,
 )
 from app.suggestions import starting_prompts, suggestions
-from app.tabs.wiring import QUIET
+from app.tabs.wiring import LATEST, QUIET
 from ptq.config import format_rules
 from ptq.presets import PRESETS, preset
 
@@ -71,14 +71,17 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     go = gr.Button("Next: run it", variant="primary", elem_id="go")
     shown = [problem, grid, summary]
     seed, steps, guidance, seconds, calibration = sampling
-    rules.change(handlers.check_rules, [adm, rules], shown, trigger_mode="always_last", **QUIET)
-    chosen.input(handlers.choose_preset, chosen, rules, **QUIET)
-    grid.edited(handlers.edit_layers, [adm, rules], [rules, *shown], **QUIET)
+    rules.change(handlers.check_rules, [adm, rules], shown, **LATEST)
+    chosen.input(handlers.choose_preset, chosen, rules, **LATEST)
+    # The grid itself sends one edit after the other.
+    grid.edited(
+        handlers.edit_layers, [adm, rules], [rules, *shown], trigger_mode="multiple", **QUIET
+    )
     adm.input(
         handlers.choose_adm,
         [adm, rules, prompts],
         [steps, guidance, seconds, words, *shown],
-        **QUIET,
+        **LATEST,
     )
     inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds, calibration]
     return ConfigureTab(inputs=inputs, go=go, opened=[adm, rules], shown=shown)
@@ -105,9 +108,7 @@ def _build_sounds(
     )
     words = Notice(elem_id="words")
     chips = Chips(suggestions(), elem_id="suggestions")
-    prompts.change(
-        handlers.check_prompts, [adm, prompts], words, trigger_mode="always_last", **QUIET
-    )
+    prompts.change(handlers.check_prompts, [adm, prompts], words, **LATEST)
     chips.picked(handlers.add_prompt, prompts, prompts, **QUIET)
     return adm, prompts, words
 

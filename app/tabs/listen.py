@@ -3,11 +3,12 @@
 import gradio as gr
 
 from app.components.ab_player import ABPlayer
+from app.components.choice import ChoiceButtons
 from app.components.fact_table import FactTable
 from app.components.notice import Notice
 from app.gallery import Gallery
 from app.handlers.listen import ListenHandlers
-from app.tabs.wiring import QUIET
+from app.tabs.wiring import LATEST
 
 _WHAT_TO_LISTEN_FOR = """
 Each button is the same sound from the same starting noise; only the number of bits in the model
@@ -49,7 +50,7 @@ def _build_gallery(handlers: ListenHandlers) -> None:
             family = gr.Radio(
                 families, value=families[0], label="Sounds of", elem_id="gallery-family"
             )
-            prompt = gr.Radio(
+            prompt = ChoiceButtons(
                 prompts, value=prompts[0][1], label="Prompt", elem_id="gallery-prompts"
             )
     table = FactTable(first_table, elem_id="gallery-table")
@@ -57,11 +58,11 @@ def _build_gallery(handlers: ListenHandlers) -> None:
         handlers.choose_family,
         family,
         [prompt, player, table],
-        **QUIET,
+        **LATEST,
     )
     prompt.input(
         handlers.choose_prompt,
         prompt,
         [player, table],
-        **QUIET,
+        **LATEST,
     )

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.components.ab_player import ABPlayer
+from app.components.choice import ChoiceList
 from app.components.fact_table import FactTable
 from app.components.notice import Notice
 from app.handlers.results import ResultsHandlers
-from app.tabs.wiring import QUIET
+from app.tabs.wiring import LATEST, QUIET
 
 _SAVE = "() => setTimeout(() => document.querySelector('#download-file')?.click(), 300)"
 _DISTANCE = """
-The Fréchet distance compares two crowds of clips, not two clips. It needs hundreds of pairs: the
-shipped scores have them, a run of a few prompts does not, and is marked so.
+The Fréchet distance compares two crowds of clips, not two clips. It needs hundreds of pairs: a run
+of a few prompts has too few, and is marked so.
 """
 
 
@@ -28,10 +29,10 @@ class ResultsTab:
 
 def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsTab:
     """Build the tab."""
-    run = gr.Dropdown([], label="Run", info="Your finished runs.", elem_id="run")
+    run = ChoiceList([], label="Run", info="Your finished runs.", elem_id="run")
     with gr.Column(visible=False) as details:
         verdict = Notice(elem_id="verdict")
-        pair = gr.Dropdown([], label="Pair", elem_id="pair")
+        pair = ChoiceList([], label="Pair", elem_id="pair")
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 player = ABPlayer(elem_id="player")
@@ -52,15 +53,14 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
     table = FactTable(elem_id="runs")
     shown = [details, distance, verdict, summary, pair, player, picture, steps, paired, size]
     shown += [site, bucket, activations, file]
-    run.input(handlers.show_run, [token, run], shown, **QUIET)
-    pair.input(handlers.show_pair, [token, run, pair], [player, picture, steps], **QUIET)
+    run.input(handlers.show_run, [token, run], shown, **LATEST)
+    pair.input(handlers.show_pair, [token, run, pair], [player, picture, steps], **LATEST)
     for control in (site, bucket):
         control.input(
             handlers.show_site,
             [token, run, site, bucket],
             activations,
-            trigger_mode="always_last",
-            **QUIET,
+            **LATEST,
         )
     save.click(handlers.download, [token, run], file, **QUIET).then(
         None, None, None, js=_SAVE, api_visibility="private"
@@ -75,7 +75,7 @@ def _build_activations() -> tuple[gr.Dropdown, gr.Slider, gr.Plot]:
         elem_classes="lead",
     )
     with gr.Row():
-        site = gr.Dropdown([], label="Layer", elem_id="site")
+        site = ChoiceList([], label="Layer", elem_id="site")
         bucket = gr.Slider(
             1,
             10,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.components.ab_player import ABPlayer
+from app.components.choice import ChoiceList
 from app.components.job_bar import JobBar
 from app.components.notice import Notice
 from app.handlers.run import RunHandlers
-from app.tabs.wiring import QUIET
+from app.tabs.wiring import LATEST, QUIET
 
 _POLL_S = 1.0
 
@@ -33,12 +34,12 @@ def build_run(handlers: RunHandlers, token: gr.BrowserState) -> RunTab:
     estimate = Notice(elem_id="estimate")
     start = gr.Button("Start the run", variant="primary", elem_id="start")
     bar = JobBar(elem_id="bar")
-    live = gr.Dropdown([], label="Finished so far", visible=False, elem_id="live-prompt")
+    live = ChoiceList([], label="Finished so far", visible=False, elem_id="live-prompt")
     player = ABPlayer(elem_id="live-player")
     open_results = gr.Button("Open Results", elem_id="open-results")
     timer = gr.Timer(_POLL_S, active=False)
     bar.stop(handlers.stop, token, None, **QUIET)
-    live.input(handlers.choose_live, [token, live], player, **QUIET)
+    live.input(handlers.choose_live, [token, live], player, **LATEST)
     return RunTab(
         estimate=estimate,
         start=start,
@@ -55,7 +56,7 @@ def wire_run(
     inputs: list[gr.components.Component],
     lists: list[gr.components.Component],
 ) -> None:
-    """Connect the tab with the inputs of Configure and the lists of Results."""
+    """Connect the tab with the inputs of Configure; ``lists`` hear of the run that has ended."""
     _, live, _, timer, _ = tab.watched
     watched = [*tab.watched, *lists]
     tab.start.click(handlers.start, [token, *inputs], [token, tab.estimate, *watched], **QUIET)

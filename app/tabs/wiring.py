@@ -9,3 +9,5 @@ QUIET: dict[str, Any] = {
     # either, but Gradio then drops the text of its errors.
     "concurrency_limit": None,
 }
+# What a control says last is what the page shows in the end, however quickly it was changed.
+LATEST: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}

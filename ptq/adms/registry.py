@@ -3,6 +3,7 @@
 import enum
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ptq.spelling import nearest
 
 ADMS_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "adms"
 LOCAL_VARIABLE = "PTQ4ADM_LOCAL_ADMS"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class AdmState(enum.StrEnum):
@@ -56,18 +58,33 @@ def local_folders(text: str) -> Mapping[str, Path]:
     """Parse ``name=folder`` entries separated by the platform's path separator.
 
     Raises:
-        ModelError: If an entry has no name or its folder does not exist.
+        ModelError: An entry has no proper name, a name stands twice, or a folder does not exist.
     """
     found: dict[str, Path] = {}
-    for entry in filter(None, text.split(os.pathsep)):
-        name, _, folder = entry.partition("=")
-        if not name or not folder or not Path(folder).is_dir():
+    for entry in filter(None, (part.strip() for part in text.split(os.pathsep))):
+        name, folder = _local_folder(entry)
+        if name in found:
             raise ModelError(
-                f"{LOCAL_VARIABLE} has the entry {entry!r}; write name=folder with a folder "
-                "that exists."
+                f"{LOCAL_VARIABLE} uses the name {name!r} twice; give each folder its own."
             )
-        found[name] = Path(folder)
+        found[name] = folder
     return found
+
+
+def _local_folder(entry: str) -> tuple[str, Path]:
+    name, separator, folder = (part.strip() for part in entry.partition("="))
+    if not separator or not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{LOCAL_VARIABLE} has the entry {entry!r}; write name=folder, the name in "
+            f"lower-case letters, digits, dots and dashes, and put {os.pathsep!r} between entries."
+        )
+    path = Path(folder).expanduser()
+    if not folder or not path.is_dir():
+        raise ModelError(
+            f"{LOCAL_VARIABLE} points {name!r} to {folder!r}, which is not a folder; "
+            "correct the path or remove the entry."
+        )
+    return name, path
 
 
 def _local(folders: Mapping[str, Path]) -> Iterator[AdmCard]:

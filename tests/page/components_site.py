@@ -80,7 +80,7 @@ def build(site: Site, urls: list[str]) -> gr.Blocks:
         first = ABPlayer(player_value(urls, "A tone"), elem_id="first")
         ABPlayer(player_value(urls[:2], "Another"), elem_id="second")
         grid = LayerGrid(grid_value(), elem_id="grid")
-        grid.edited(edited, None, grid, show_progress="hidden")
+        grid.edited(edited, None, grid, show_progress="hidden", trigger_mode="multiple")
         running: JobBarValue = {
             "state": "running",
             "stage": "Calibrating",

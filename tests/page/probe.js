@@ -29,13 +29,17 @@ window.probe.frequency = () => {
   window.probe.analyser.getFloatFrequencyData(bins);
   return (bins.indexOf(Math.max(...bins)) * window.probe.context.sampleRate) / 4096;
 };
-// The loudest moment of the next milliseconds, while `action` happens at their beginning.
-window.probe.loudest = async (action, milliseconds = 120) => {
+// The quietest and the loudest moment of the next milliseconds, while `action` happens at their
+// beginning.
+window.probe.range = async (action, milliseconds = 120) => {
   action();
   let most = 0;
+  let least = 1;
   for (const end = performance.now() + milliseconds; performance.now() < end;) {
     await new Promise((resolve) => setTimeout(resolve, 4));
-    most = Math.max(most, window.probe.peak());
+    const peak = window.probe.peak();
+    most = Math.max(most, peak);
+    least = Math.min(least, peak);
   }
-  return most;
+  return [least, most];
 };

@@ -43,15 +43,32 @@ def test_what_is_spared_or_no_run_stays(tmp_path: Path) -> None:
     assert (tmp_path / "latest").exists()
 
 
+def test_the_newest_runs_stay_as_far_as_there_is_room(tmp_path: Path) -> None:
+    runs = _write_runs(tmp_path, 4)
+    for run in runs:
+        with (run / "latents.npy").open("wb") as file:
+            file.truncate(400_000_000)  # takes no room on the disk of the test
+        os.utime(run, (2000 + runs.index(run),) * 2)
+    assert prune_runs(tmp_path, keep_gb=1) == tuple(runs[:2])
+    assert prune_runs(tmp_path, keep=5, keep_gb=1) == ()
+    assert prune_runs(tmp_path) == ()
+
+
 def test_a_folder_that_is_not_there_yet_has_nothing_to_delete(tmp_path: Path) -> None:
     assert prune_runs(tmp_path / "runs", keep=0) == ()
 
 
 @pytest.mark.parametrize(
     ("environ", "keep"),
-    [({}, None), ({"SPACE_ID": "me/space"}, 200), ({"PTQ4ADM_KEEP_RUNS": "7"}, 7)],
+    [
+        ({}, (None, None)),
+        ({"SPACE_ID": "me/space"}, (200, 10)),
+        ({"PTQ4ADM_KEEP_RUNS": "7"}, (7, None)),
+        ({"PTQ4ADM_KEEP_GB": "3", "SPACE_ID": "me/space"}, (200, 3)),
+    ],
 )
 def test_only_a_space_forgets_unless_it_is_asked_to(
-    environ: dict[str, str], keep: int | None
+    environ: dict[str, str], keep: tuple[int | None, int | None]
 ) -> None:
-    assert Settings.from_environment(environ).keep_runs == keep
+    settings = Settings.from_environment(environ)
+    assert (settings.keep_runs, settings.keep_gb) == keep

@@ -149,6 +149,18 @@ def test_a_full_queue_says_so_and_loses_nothing(browser: Browser, server: Server
         context.close()
 
 
+def test_results_follow_the_run_that_ends_while_they_are_open(visitor: Page) -> None:
+    # A table of several pairs has a row for their median.
+    for seed, prompts, rows in ((30, "a dog barks", 1), (31, "rain falls\na bell rings", 3)):
+        configure(visitor, steps=2, seed=seed, prompts=prompts)
+        bar = start(visitor)
+        expect(bar).to_have_attribute("data-state", re.compile("running|queued"))
+        open_tab(visitor, "Results")
+        caption = visitor.locator("#player .caption")
+        expect(caption).to_contain_text(f"seed {seed}", timeout=RUN_MS)
+        expect(visitor.locator("#paired .fact-table")).to_have_attribute("data-rows", str(rows))
+
+
 def test_a_bad_rule_names_its_line_and_an_edit_becomes_a_rule(visitor: Page) -> None:
     open_tab(visitor, "Configure")
     rules, problem = visitor.locator("#rules textarea"), visitor.locator("#rule-problem .notice")

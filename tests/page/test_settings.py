@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import LocalADM, Settings
-from ptq.errors import ConfigError
+from app.settings import Settings
+from ptq.errors import CheckpointError, ConfigError, PTQError
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_environment({"HOME": "/", "PTQ4ADM_MAX_STEPS": ""})
     assert settings.runs == Path("runs")
-    assert settings.local_adms == ()
+    assert settings.local_adms == {}
     assert (settings.max_steps, settings.max_prompts, settings.max_queued) == (100, 64, 4)
     assert settings.max_seconds == 10.24
     assert settings.threads >= 1
@@ -36,7 +36,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     )
     assert settings == Settings(
         runs=tmp_path / "studies",
-        local_adms=(LocalADM(name="audioldm-s", path=one), LocalADM(name="tango", path=two)),
+        local_adms={"audioldm-s": one, "tango": two},
         max_steps=25,
         max_prompts=8,
         max_seconds=5.12,
@@ -64,8 +64,14 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_named_with_the_way_out(name: str, value: str, sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(PTQError, match=sentence):
         Settings.from_environment({f"PTQ4ADM_{name}": value})
+
+
+def test_an_example_that_cannot_be_read_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{")
+    with pytest.raises(CheckpointError):
+        Settings.from_environment({"PTQ4ADM_FEATURED_RUN": str(tmp_path)})
 
 
 def test_runs_must_not_be_a_file(tmp_path: Path) -> None:

@@ -1,18 +1,23 @@
 """The workbench with a real ADM and real studies, without a browser."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.archive import write_archive
+from app.handlers.api import ApiHandlers
 from app.job import JobState
 from app.jobs import UnknownJobError, new_token
-from app.settings import LocalADM, Settings
+from app.settings import Settings
 from app.study_request import StudyRequest
 from app.workbench import EXAMPLE_ID, Workbench
 from ptq.errors import ConfigError, PTQError
+from ptq.stages import FULL, clip_path
 from tests.tiny_adm import write_tiny_audioldm
 
 LONG_S = 60.0
@@ -35,7 +40,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     write_tiny_audioldm(folder / "tiny")
     return Settings(
         runs=folder / "runs",
-        local_adms=(LocalADM(name="tiny", path=folder / "tiny"),),
+        local_adms={"tiny": folder / "tiny"},
         max_steps=20,
         max_prompts=3,
     )
@@ -120,6 +125,7 @@ def test_an_estimate_follows_the_last_run(workbench: Workbench, finished: tuple[
         ({"rules": "denoiser.* = w4a8\nnonsense"}, "line 2"),
         ({"rules": "denoiser.* = w4a8\nnowhere.* = w8"}, "Line 2 of the rules"),
         ({"adm": "another"}, "no ADM 'another'"),
+        ({"rules": "denoiser.* = w8\n" + "ab.cd." * 60 + "= w4"}, r"Line 2 .* has 364 characters"),
     ],
 )
 def test_a_request_beyond_the_limits_is_refused(
@@ -134,11 +140,51 @@ def test_a_stopped_study_goes_on_where_it_was(workbench: Workbench) -> None:
     job_id = workbench.start(token, request)
     with pytest.raises(ConfigError, match="still on its way"):
         workbench.start(token, REQUEST)
+    first = workbench.ticket(token, job_id).run / clip_path(FULL, 0)
+    while not first.exists():
+        assert not workbench.wait(token, job_id, timeout_s=0.01).state.has_ended
     workbench.stop(token)
     job = workbench.wait(token, job_id, timeout_s=LONG_S)
     assert job.state is JobState.CANCELLED
+    made = first.stat().st_mtime_ns
     again = workbench.start(token, request)
     assert workbench.wait(token, again, timeout_s=LONG_S).state is JobState.DONE
+    assert first.stat().st_mtime_ns == made
+
+
+def test_a_run_that_was_deleted_meanwhile_is_not_listed(
+    workbench: Workbench, finished: tuple[str, str], tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(workbench.run(*finished).path, gone)
+    bench = Workbench(replace(workbench.settings, featured_run=gone), ear=lambda: "none here")
+    try:
+        assert [run.id for run in bench.runs(new_token())] == [EXAMPLE_ID]
+        (gone / "report.json").unlink()
+        assert bench.runs(new_token()) == ()
+    finally:
+        bench.close()
+
+
+def test_a_program_that_gives_up_leaves_no_job_behind(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    start = workbench.start
+
+    def noted(token: str, request: StudyRequest) -> str:
+        asked.append(token)
+        return start(token, request)
+
+    monkeypatch.setattr("app.handlers.api._LONGEST_S", 0.0)
+    monkeypatch.setattr(workbench, "start", noted)
+    with pytest.raises(gr.Error, match="ask again to go on"):
+        ApiHandlers(workbench).study("tiny", ["a dog barks"], "w8a8", steps=20, seed=9)
+    [job] = workbench.jobs(asked[0])
+    job = workbench.wait(asked[0], job.id, timeout_s=LONG_S)
+    assert job.state is JobState.CANCELLED
+    with pytest.raises(gr.Error, match="give a list of texts"):
+        ApiHandlers(workbench).study("tiny", json.loads('"a dog barks"'))
 
 
 def test_an_example_that_is_no_run_is_refused_at_the_start(tmp_path: Path) -> None:

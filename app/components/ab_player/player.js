@@ -30,6 +30,7 @@ function say(text) {
 
 function notice(text, canRetry = false) {
   find('.notice-text').textContent = text;
+  if (canRetry) say(text);
   find('.retry').hidden = !canRetry;
 }
 
@@ -217,12 +218,14 @@ async function load() {
   }
   tracks = wanted;
   find('.caption').textContent = value.caption || '';
+  const focused = document.activeElement?.matches('.version') && root.contains(document.activeElement);
   find('.tracks').replaceChildren(...tracks.map(trackButton));
   find('.last').textContent = String(Math.max(2, tracks.length));
   for (const url of decoded.keys()) if (!tracks.some((track) => track.url === url)) decoded.delete(url);
   if (!sameSound) setState(tracks.length ? 'loading' : 'empty');
   notice(tracks.length ? (sameSound ? '' : 'Loading…') : 'The versions of a sound appear here.');
   refresh();
+  if (focused) find('.tracks').children[engine.current]?.focus();
   await finishLoading(text);
 }
 

@@ -14,13 +14,18 @@ function show() {
   const groups = (props.value || {}).groups || [];
   open = Math.min(open, Math.max(0, groups.length - 1));
   find('.groups').replaceChildren(...groups.map((group, index) => {
-    const node = button('group', group.name, () => { open = index; show(); });
-    node.setAttribute('role', 'tab');
-    node.setAttribute('aria-selected', String(index === open));
+    const node = button('group', group.name, () => choose(index));
+    node.setAttribute('aria-pressed', String(index === open));
     return node;
   }));
   const texts = groups[open]?.texts || [];
   find('.texts').replaceChildren(...texts.map((text) => button('text', text, () => trigger('picked', {text}))));
+}
+
+function choose(index) {
+  open = index;
+  show();
+  find('.groups').children[index].focus();
 }
 
 watch('value', show);

@@ -1,5 +1,6 @@
 // Wiring of the grid: value → rows, filter and order; a choice → one event.
 
+const LONGEST_ANSWER_MS = 5000;
 const find = (selector) => element.querySelector(selector);
 const root = find('.layer-grid');
 const body = find('.body');
@@ -9,6 +10,8 @@ const apply = find('.apply');
 const bulk = {weight_bits: find('.bulk-weights'), activation_bits: find('.bulk-activations')};
 let entries = []; // {row, node}, in the order of the network
 let signature = ''; // of what decides the build of rows: their names, kinds and options
+const edits = []; // made while an answer is on its way: it redraws the rows, and they follow it
+let waiting = 0; // a timer, in case no answer comes
 let sorting = {key: '', direction: 1};
 
 function fillChoices(select, first, values, label) {
@@ -42,6 +45,7 @@ function show() {
   if (rebuilt || sorting.key) order();
   narrow();
   Object.assign(root.dataset, {ready: 'true', revision: value.revision ?? 0});
+  if (waiting) setTimeout(sendNext, 0); // after Gradio has ended the event that this answers
 }
 
 function order() {
@@ -98,7 +102,16 @@ function chosenBits(select) {
 }
 
 function emit(edit) {
-  trigger('edited', {pattern: null, names: null, weight_bits: null, activation_bits: null, ...edit});
+  edits.push({pattern: null, names: null, weight_bits: null, activation_bits: null, ...edit});
+  if (!waiting) sendNext();
+}
+
+function sendNext() {
+  clearTimeout(waiting);
+  waiting = 0;
+  if (!edits.length) return;
+  waiting = setTimeout(sendNext, LONGEST_ANSWER_MS);
+  trigger('edited', edits.shift());
 }
 
 function applyToShown() {

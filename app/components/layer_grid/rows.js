@@ -68,7 +68,11 @@ function globToRegExp(glob) {
     if (token === '?') return '.';
     return token.replace(/[.+^$(){}|[\]\\]/g, '\\$&');
   });
-  return new RegExp(`^${source}$`, 's');
+  try {
+    return new RegExp(`^${source}$`, 's');
+  } catch {
+    return /(?!)/; // a range such as [z-a], which matches nothing in fnmatch
+  }
 }
 
 // What is typed is a pattern as soon as it holds a wildcard, and else any part of a name.
