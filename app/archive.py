@@ -5,7 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_LEFT_OUT = (".npy", ".partial")  # the latents of every step are large and can be made again
+# The latents of every step are large and can be made again.
+_LEFT_OUT = (".npy", ".partial", ".lock")
 
 
 def write_archive(run: Path, target: Path) -> Path:
@@ -28,4 +29,4 @@ def write_archive(run: Path, target: Path) -> Path:
 
 def _files(run: Path) -> Iterator[Path]:
     found = sorted(path for path in run.rglob("*") if path.is_file())
-    return (path for path in found if path.suffix not in _LEFT_OUT)
+    return (path for path in found if not path.name.endswith(_LEFT_OUT))

@@ -64,7 +64,7 @@ def _row(spec: LayerSpec, info: LayerInfo) -> LayerRow:
         "kind": info.kind.value,
         "weight_bits": weight.bits if weight else FLOAT_BITS,
         "activation_bits": activation.bits if activation else FLOAT_BITS,
-        "bytes": -(-spec.weight_bits_stored(info) // 8),
+        "bytes": spec.bytes_stored(info),
     }
 
 

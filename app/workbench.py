@@ -19,12 +19,12 @@ from app.rules import Draft, draft_plan
 from app.settings import Settings
 from app.study_request import StudyRequest
 from ptq.adms.registry import AdmCard
+from ptq.banks import Ear
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
 from ptq.report import Report
 from ptq.run_folder import REPORT_NAME
-from ptq.scoring import Ear
 from ptq.stages import FULL, QUANTIZED, clip_path
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import StudyConfig

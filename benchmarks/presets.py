@@ -22,6 +22,7 @@ from benchmarks.sizes import plan_of, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
+from ptq.banks import Banks, embed_banks
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
@@ -29,14 +30,7 @@ from ptq.presets import PRESETS
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
-from ptq.scoring import (
-    Banks,
-    embed_banks,
-    family_increases,
-    fd_record,
-    pair_embedding_scores,
-    score_pair,
-)
+from ptq.scoring import family_increases, fd_record, median_of, pair_embedding_scores, score_pair
 
 SCORES = ADMS_FOLDER.parent / "scores"
 _SEED = 100
@@ -152,7 +146,7 @@ class Bench:
             quantized=tuple(quantized.clips()),
         )
         found = embed_banks(self.ear, banks)
-        record, notes = fd_record(self.ear, banks, found)
+        record, notes = fd_record(self.ear, banks, found, banks.new_defects())
         latents = zip(full.latents(), quantized.latents(), strict=True)
         pairs = [
             score_pair(a, b, both)
@@ -161,7 +155,7 @@ class Bench:
         return {
             "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
             "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
-            "divergence_index": float(np.median(pair_embedding_scores(found)[1])),
+            "divergence_index": median_of(pair_embedding_scores(found)[1]),
             "family_increase_pct": family_increases(self.ear, banks, found),
             "notes": list(notes),
             **({} if record is None else asdict(record)),

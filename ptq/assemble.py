@@ -3,7 +3,7 @@
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.affine import sqnr_db
+from ptq.banks import Banks, Ear, ear_id, embed_banks
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
@@ -34,16 +35,7 @@ from ptq.results import (
     Score,
     SizeRecord,
 )
-from ptq.scoring import (
-    Banks,
-    Ear,
-    distribution_scores,
-    ear_id,
-    embed_banks,
-    fd_record,
-    pair_embedding_scores,
-    score_pair,
-)
+from ptq.scoring import distribution_scores, fd_record, pair_embedding_scores, score_pair
 from ptq.shards import stored_bytes
 from ptq.stages import (
     FULL,
@@ -122,17 +114,20 @@ def _score(study: StudyContext, ear: Ear | str) -> _Scored:
     if isinstance(ear, str):
         absent = f"fd, text score and embedding metrics are absent: {ear}"
         return _Scored(pairs=pairs, notes=(absent, *notes))
+    rows = banks.finite_rows()
+    if len(rows) < len(pairs):
+        gone = ", ".join(str(i + 1) for i in range(len(pairs)) if i not in rows)
+        notes += (f"Left out of every distance, for a clip that is not finite (NaN): pair {gone}.",)
+    heard = banks.at(rows)
     try:
-        found = embed_banks(ear, banks)
+        found = embed_banks(ear, heard)
+        cosine, divergence = pair_embedding_scores(found)
     except MetricError as error:
         absent = f"fd, text score and embedding metrics are absent: {error}"
         return _Scored(pairs=pairs, notes=(absent, *notes))
-    fd, fd_notes = fd_record(ear, banks, found)
-    scores, score_notes = distribution_scores(ear, banks, found)
-    try:
-        pairs = _with_embeddings(pairs, *pair_embedding_scores(found))
-    except MetricError as error:
-        notes += (f"embedding_cosine and divergence_index are absent: {error}",)
+    fd, fd_notes = fd_record(ear, heard, found, banks.new_defects())
+    scores, score_notes = distribution_scores(ear, heard, found)
+    pairs = _with_embeddings(pairs, rows, cosine, divergence)
     return _Scored(pairs=pairs, fd=fd, scores=scores, notes=(*fd_notes, *score_notes, *notes))
 
 
@@ -174,25 +169,18 @@ def _sqnr_per_step(study: StudyContext, sample_id: int) -> tuple[float, ...]:
 
 
 def _with_embeddings(
-    pairs: Sequence[PairRecord], cosine: np.ndarray, divergence: np.ndarray
+    pairs: Sequence[PairRecord], rows: Sequence[int], cosine: np.ndarray, divergence: np.ndarray
 ) -> tuple[PairRecord, ...]:
-    return tuple(
-        PairRecord(
-            prompt=pair.prompt,
-            seed=pair.seed,
-            reference=pair.reference,
-            quantized=pair.quantized,
-            sqnr_per_step_db=pair.sqnr_per_step_db,
-            paired=PairedRecord(
-                latent_sqnr_db=pair.paired.latent_sqnr_db,
-                log_mel_l1_db=pair.paired.log_mel_l1_db,
-                lsd_db=pair.paired.lsd_db,
-                embedding_cosine=float(cosine[i]),
-                divergence_index=float(divergence[i]),
-            ),
+    """The pairs, those at ``rows`` with their figures; a NaN is absent."""
+    found = list(pairs)
+    for i, own_cosine, own_divergence in zip(rows, cosine, divergence, strict=True):
+        paired = replace(
+            found[i].paired,
+            embedding_cosine=float(own_cosine),
+            divergence_index=None if np.isnan(own_divergence) else float(own_divergence),
         )
-        for i, pair in enumerate(pairs)
-    )
+        found[i] = replace(found[i], paired=paired)
+    return tuple(found)
 
 
 def _median(pairs: Sequence[PairRecord]) -> PairedRecord:
@@ -252,13 +240,12 @@ def _layer_record(
     sqnr = None
     if weight is not None:
         sqnr = _finite_db(sqnr_db(_weight(full, spec.name), _weight(quantized, spec.name)))
-    stored = spec.weight_bits_stored(info) + info.bias_parameters * FLOAT_BITS
     return LayerRecord(
         name=spec.name,
         kind=info.kind.value,
         w_bits=weight.bits if weight else FLOAT_BITS,
         a_bits=activation.bits if activation else FLOAT_BITS,
-        bytes=-(-stored // 8),
+        bytes=spec.bytes_stored(info),
         executed="float" if spec.scheme.keeps else "simulated",
         sqnr_db=sqnr,
     )

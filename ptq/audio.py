@@ -77,7 +77,9 @@ def read_clip(path: Path) -> AudioClip:
     try:
         samples, rate = soundfile.read(path, dtype="float32")
     except (OSError, soundfile.SoundFileError) as error:
-        raise CheckpointError(f"The clip {path.name} cannot be read; generate it again.") from error
+        raise CheckpointError(
+            f"The clip {path} cannot be read ({type(error).__name__}); delete it and make it again."
+        ) from error
     return AudioClip(samples=samples, sample_rate_hz=rate)
 
 

@@ -7,20 +7,30 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ptq.config import QuantConfig, parse_rules
-from ptq.errors import Cancelled, ConfigError, PTQError
-from ptq.presets import PRESETS, preset
+import numpy as np
+
+from ptq.cli_options import (
+    guidance_of,
+    plan_options,
+    quant_config,
+    sampling_options,
+    study_config,
+    study_options,
+)
+from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
 from ptq.report import Report, read_report
 from ptq.report_markdown import megabytes, number, summary_rows, table
-from ptq.run_folder import REPORT_NAME
-from ptq.study_config import CalibrationSettings, StudyConfig, check_sampling, read_prompts
+from ptq.run_folder import REPORT_NAME, check_link
+from ptq.study_config import check_sampling
 from ptq.study_events import StudyEvent
+
+if TYPE_CHECKING:  # torch is loaded by what needs it only
+    from ptq.stages import StudyContext
 
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 130
-DEFAULT_ADM = "mini-audioldm"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,80 +63,20 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     add("adms", _adms)
-    _plan_options(add("layers", _layers, "adm"))
+    plan_options(add("layers", _layers, "adm"))
     prompts = add("prompts", _prompts, "adm")
     prompts.add_argument("-n", "--prompts", type=int, default=8)
     prompts.add_argument("--seed", type=int, default=0)
     for name, command in (("calibrate", _calibrate), ("quantize", _quantize), ("study", _study)):
         options = add(name, command, "adm")
-        _study_options(options)
+        study_options(options)
     options.add_argument("--link", type=Path, help="also make this path point to the run")
     generate = add("generate", _generate, "adm", "prompt")
-    _sampling_options(generate)
+    sampling_options(generate)
     generate.add_argument("--out", type=Path, default=Path("clip.flac"))
     add("report", _report, "run")
     add("compare", _compare, "run", "other")
     return parser
-
-
-def _plan_options(sub: argparse.ArgumentParser) -> None:
-    source = sub.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="ptq4adm", help=", ".join(PRESETS))
-    source.add_argument("--plan", type=Path, help="a file of ordered rules, or JSON")
-
-
-def _sampling_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--steps", type=int, default=20)
-    sub.add_argument("--guidance", type=float, default=2.5)
-    sub.add_argument("--seconds", type=float, default=5.12)
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", choices=["cpu"], default="cpu")
-
-
-def _study_options(sub: argparse.ArgumentParser) -> None:
-    _plan_options(sub)
-    _sampling_options(sub)
-    sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
-    sub.add_argument("--from", dest="prompt_file", type=Path, help="a text file, one prompt a line")
-    sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
-    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-
-
-def quant_config(arguments: argparse.Namespace) -> QuantConfig:
-    """The rules that the flags name.
-
-    Raises:
-        ConfigError: If the preset or the file cannot be followed.
-    """
-    if arguments.plan is None:
-        return preset(arguments.preset)
-    try:
-        text = arguments.plan.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The plan {arguments.plan} cannot be read ({error}).") from error
-    if text.lstrip().startswith("{"):
-        return QuantConfig.from_json(text)
-    return QuantConfig(name=arguments.plan.stem, rules=parse_rules(text))
-
-
-def study_config(arguments: argparse.Namespace) -> StudyConfig:
-    """The study that the flags describe."""
-    from ptq.prompts.suites import Suite, draw_suite
-
-    if arguments.prompt_file is not None:
-        prompts = read_prompts(arguments.prompt_file)
-    else:
-        prompts = tuple(p.text for p in draw_suite(Suite.FINAL, arguments.prompts, arguments.seed))
-    return StudyConfig(
-        adm=arguments.adm,
-        quant=quant_config(arguments),
-        prompts=prompts,
-        seed=arguments.seed,
-        steps=arguments.steps,
-        guidance=arguments.guidance,
-        seconds=arguments.seconds,
-        calibration=CalibrationSettings(prompts=arguments.calibration_prompts),
-    )
 
 
 def _show(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> None:
@@ -175,7 +125,7 @@ def _layers(arguments: argparse.Namespace) -> None:
                 "kind": infos[spec.name].kind.value,
                 "w_bits": weight.bits if weight else 16,
                 "a_bits": activation.bits if activation else 16,
-                "bytes": -(-spec.weight_bits_stored(infos[spec.name]) // 8),
+                "bytes": spec.bytes_stored(infos[spec.name]),
             }
         )
     text = table(tuple(rows[0]), [[str(value) for value in row.values()] for row in rows])
@@ -194,12 +144,13 @@ def _prompts(arguments: argparse.Namespace) -> None:
     _show(arguments, {"prompts": texts, "coverage": coverage}, "\n".join(texts))
 
 
-def _staged(arguments: argparse.Namespace) -> Any:  # noqa: ANN401 - lives behind torch
+def _staged(arguments: argparse.Namespace) -> "StudyContext":
     from ptq.adms.sampling import never_stop
     from ptq.stages import StudyContext
     from ptq.study import run_folder_of
 
-    config, adm = study_config(arguments), _load(arguments.adm)
+    adm = _load(arguments.adm)
+    config = study_config(arguments, adm)
     return StudyContext(
         config=config,
         adm=adm,
@@ -214,7 +165,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     from ptq.stages import STATS, calibrate_stage, plan_stage
 
     study = _staged(arguments)
-    stats = calibrate_stage(study, plan_stage(study))
+    with study.run.locked():
+        stats = calibrate_stage(study, plan_stage(study))
     path = str(study.run.path / STATS) if stats else None
     text = path or "The plan has no static activations; nothing to measure."
     _show(arguments, {"layers": len(stats), "path": path}, text)
@@ -226,8 +178,9 @@ def _quantize(arguments: argparse.Namespace) -> None:
     from ptq.stages import PACKED, calibrate_stage, plan_stage, quantize_stage
 
     study = _staged(arguments)
-    plan = plan_stage(study)
-    quantize_stage(study, plan, calibrate_stage(study, plan))
+    with study.run.locked():
+        plan = plan_stage(study)
+        quantize_stage(study, plan, calibrate_stage(study, plan))
     folder = study.run.path / PACKED
     size = packed_bytes(folder)
     _show(arguments, {"path": str(folder), "bytes": size}, f"{folder} ({megabytes(size)})")
@@ -239,12 +192,16 @@ def _generate(arguments: argparse.Namespace) -> None:
     from ptq.audio import write_clip
     from ptq.generation import GenerationRequest, Generator
 
-    check_sampling(steps=arguments.steps, seconds=arguments.seconds, guidance=arguments.guidance)
-    settings = SamplingSettings(
-        steps=arguments.steps, guidance=arguments.guidance, seconds=arguments.seconds
-    )
+    if arguments.out.suffix.lower() != ".flac":
+        raise ConfigError(f"The clip is written as FLAC; end {arguments.out.name!r} in .flac.")
+    adm = _load(arguments.adm)
+    guidance = guidance_of(arguments, adm)
+    check_sampling(steps=arguments.steps, seconds=arguments.seconds, guidance=guidance)
+    settings = SamplingSettings(steps=arguments.steps, guidance=guidance, seconds=arguments.seconds)
     request = GenerationRequest(prompts=(arguments.prompt,), seed=arguments.seed, settings=settings)
-    clip = next(Generator(adm=_load(arguments.adm))(request))
+    clip = next(Generator(adm=adm)(request))
+    if not np.isfinite(clip.audio.samples).all():
+        raise MetricError("The model gave no numbers (NaN); check its weights.")
     path = str(write_clip(arguments.out, clip.audio))
     _show(arguments, {"path": path, "seconds": clip.audio.seconds}, path)
 
@@ -254,7 +211,10 @@ def _study(arguments: argparse.Namespace) -> None:
     from ptq.metrics.embed.ear import find_ear
     from ptq.study import run_folder_of, run_study
 
-    config, adm = study_config(arguments), _load(arguments.adm)
+    if arguments.link is not None:
+        check_link(arguments.link)
+    adm = _load(arguments.adm)
+    config = study_config(arguments, adm)
     report = run_study(config, adm, runs=arguments.out, ear=find_ear(), on_event=_progress)
     run = run_folder_of(config, adm, arguments.out)
     folder = run.path

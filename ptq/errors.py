@@ -11,6 +11,7 @@
     ├── CheckpointError        a file that is missing, damaged or unsafe
     ├── ModelError             an ADM that cannot be found or loaded
     ├── MetricError            a value that cannot be computed from these clips
+    ├── RunBusyError           a run that another process is at work on
     └── Cancelled              the caller asked to stop; what is finished is kept
 
 A message states what was wrong, the value, and the way out, in one sentence.
@@ -51,6 +52,10 @@ class ModelError(PTQError, ValueError):
 
 class MetricError(PTQError, ValueError):
     """A value that cannot be computed from these clips."""
+
+
+class RunBusyError(PTQError):
+    """A run that another process is at work on."""
 
 
 class Cancelled(PTQError):  # noqa: N818 - a request, not a failure

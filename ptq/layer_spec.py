@@ -98,6 +98,10 @@ class LayerSpec:
         per_scale = SCALE_BITS + (0 if weight.symmetric else weight.bits)
         return info.parameters * weight.bits + prod(scale_shape(weight, info)) * per_scale
 
+    def bytes_stored(self, info: LayerInfo) -> int:
+        """Return the bytes of the whole layer: as packed, and fp16 for all that is kept."""
+        return -(-self.weight_bits_stored(info) // 8) + info.bias_parameters * FLOAT_BITS // 8
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON values."""
         return {"name": self.name, "scheme": self.scheme.to_json(), "split": self.split}

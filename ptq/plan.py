@@ -69,10 +69,7 @@ class QuantPlan:
             ConfigError: when the inventory lacks a layer of the plan.
         """
         pairs = self._pair(inventory, part)
-        return sum(
-            -(-spec.weight_bits_stored(info) // 8) + info.bias_parameters * FLOAT_BITS // 8
-            for spec, info in pairs
-        )
+        return sum(spec.bytes_stored(info) for spec, info in pairs)
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""

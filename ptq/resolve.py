@@ -57,7 +57,9 @@ def expand_last(pattern: str, names: Sequence[str]) -> str:
     """Replace each ``{last}`` by the highest number that ``names`` have in its place."""
     while _LAST in pattern:
         head, _, tail = pattern.partition(_LAST)
-        expression = re.compile(translate(head).removesuffix(r"\Z") + r"(\d+)(?!\d)")
+        # The end of the expression is \\Z, and \\z from Python 3.14 on.
+        opening = re.sub(r"\\[Zz]$", "", translate(head))
+        expression = re.compile(opening + r"(\d+)(?!\d)")
         found = [int(match.group(1)) for name in names if (match := expression.match(name))]
         if not found:
             return pattern

@@ -2,15 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ptq.errors import CheckpointError
+from ptq.errors import CheckpointError, ConfigError, RunBusyError
 
 REPORT_NAME = "report.json"
 
@@ -20,6 +22,16 @@ def damage(path: Path, error: Exception) -> str:
     return (
         f"{path} cannot be read ({type(error).__name__}); delete it, and the study makes it again."
     )
+
+
+def check_link(path: Path) -> None:
+    """Refuse to put a link where something else is.
+
+    Raises:
+        ConfigError: There is a file or a folder.
+    """
+    if path.exists() and not path.is_symlink():
+        raise ConfigError(f"{path} is there already and no link; name another place for the link.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +93,29 @@ class RunFolder:
         """Delete a folder of the run, if it is there."""
         shutil.rmtree(self.path / name, ignore_errors=True)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out: two that write the same files would tear them.
+
+        Raises:
+            RunBusyError: Another process is at work on this run.
+        """
+        try:
+            with FileLock(self.file(".lock"), blocking=False):
+                yield
+        except Timeout as error:
+            raise RunBusyError(
+                f"Another process is at work on {self.path}; wait for it, or stop it."
+            ) from error
+
     def link(self, path: Path) -> None:
-        """Make ``path`` a symbolic link to the run, replacing an older link."""
+        """Make ``path`` a symbolic link to the run, replacing an older link.
+
+        Raises:
+            ConfigError: There is something else at ``path``.
+        """
+        check_link(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         partial.unlink(missing_ok=True)
         partial.symlink_to(self.path.resolve(), target_is_directory=True)

@@ -1,20 +1,20 @@
 """From clips to records: every score of a study, and a reason for each that is missing."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from ptq.audio import AudioClip
+from ptq.banks import Array, Banks, Ear, Embeddings
 from ptq.errors import MetricError
 from ptq.metrics import (
     Evidence,
+    FDIncrease,
+    NewDefects,
     PairedBanks,
-    ReferenceBank,
-    clip_flags,
+    Verdict,
     divergence_index,
     embedding_cosine,
     frechet_distance,
@@ -24,7 +24,6 @@ from ptq.metrics import (
     kl_ref_gen,
     log_mel_l1_db,
     lsd_db,
-    new_defects,
     paired_difference,
     paired_increase,
     sqnr_db,
@@ -35,89 +34,7 @@ from ptq.prompts.coverage import named_sources
 from ptq.prompts.lexicon import default_lexicon
 from ptq.results import FdRecord, PairedRecord, Score
 
-Array = NDArray[np.float32]
 _MIN_TEXT_PROMPTS = 8
-
-
-class Ear(Protocol):
-    """An embedder with a reference bank, a classifier and a text tower."""
-
-    @property
-    def id(self) -> str:
-        """Name that every distance carries."""
-
-    @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-
-    @property
-    def dim(self) -> int:
-        """Width of an embedding."""
-
-    def embed(self, clips: Sequence[Array]) -> Array:
-        """Embeddings ``(n, dim)``."""
-
-    def class_logits(self, embeddings: Array) -> Array:
-        """Source logits ``(n, sources)`` of embeddings."""
-
-    def text_score(self, clips: Sequence[Array], texts: Sequence[str]) -> Array:
-        """Cosine of every clip with its text, ``(n,)``."""
-
-    @property
-    def bank(self) -> ReferenceBank:
-        """Statistics of the reference distribution."""
-
-    @property
-    def families(self) -> Mapping[str, ReferenceBank]:
-        """The part of the reference that holds a sound of each family."""
-
-
-def ear_id(ear: Ear | str) -> str:
-    """What scores hang on besides the clips: the embedder and its weights."""
-    return "none" if isinstance(ear, str) else f"{ear.id} {ear.sha256[:16]}"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Banks:
-    """The clips of a study: row ``i`` of each bank has prompt ``i``.
-
-    ``second`` is full precision with another seed: how different two equally good clips are.
-    """
-
-    prompts: tuple[str, ...]
-    full: tuple[AudioClip, ...]
-    second: tuple[AudioClip, ...]
-    quantized: tuple[AudioClip, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Embeddings:
-    """Embeddings of the three banks, ``(n, dim)`` each, and text scores of two, ``(n,)`` each."""
-
-    full: Array
-    second: Array
-    quantized: Array
-    text_full: Array
-    text_quantized: Array
-
-
-def embed_banks(ear: Ear, banks: Banks) -> Embeddings:
-    """Embed every clip of the three banks, and hold both banks of pairs against their prompts."""
-    full, second, quantized = (
-        samples_of(bank) for bank in (banks.full, banks.second, banks.quantized)
-    )
-    return Embeddings(
-        full=ear.embed(full),
-        second=ear.embed(second),
-        quantized=ear.embed(quantized),
-        text_full=ear.text_score(full, banks.prompts),
-        text_quantized=ear.text_score(quantized, banks.prompts),
-    )
-
-
-def samples_of(clips: Sequence[AudioClip]) -> list[Array]:
-    """Samples of every clip."""
-    return [clip.samples for clip in clips]
 
 
 def _or_none(compute: Callable[[], float]) -> float | None:
@@ -148,12 +65,29 @@ def score_pair(
 
 
 def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Embedding cosine and divergence index of every pair, ``(n,)`` each."""
+    """Embedding cosine and divergence index of every pair, ``(n,)`` each.
+
+    The index is NaN where both full-precision clips of a prompt are alike: it has no unit there.
+    """
     cosine = np.asarray(embedding_cosine(found.full, found.quantized))
     seed = np.asarray(embedding_cosine(found.full, found.second))
     # Rounding puts the cosine of equal clips a hair above 1; a distance is never negative.
     apart, seeds_apart = np.maximum(1.0 - cosine, 0.0), np.maximum(1.0 - seed, 0.0)
-    return cosine, np.asarray(divergence_index(apart, seeds_apart))
+    index, has_unit = np.full(len(apart), np.nan), seeds_apart > 0.0
+    index[has_unit] = divergence_index(apart[has_unit], seeds_apart[has_unit])
+    return cosine, index
+
+
+def median_of(values: NDArray[np.float64]) -> float:
+    """Median of what is not NaN.
+
+    Raises:
+        MetricError: All of it is.
+    """
+    known = values[~np.isnan(values)]
+    if not known.size:
+        raise MetricError("no prompt has a divergence index: equal seeds gave equal clips.")
+    return float(np.median(known))
 
 
 def text_change_lower_pct(found: Embeddings, clusters: NDArray[np.int64]) -> float | None:
@@ -181,10 +115,17 @@ def text_change_lower_pct(found: Embeddings, clusters: NDArray[np.int64]) -> flo
 def distribution_scores(
     ear: Ear, banks: Banks, found: Embeddings
 ) -> tuple[tuple[Score, ...], tuple[str, ...]]:
-    """KAD, KL, IS, agreement and text score of the quantized bank; notes say what is absent."""
+    """KAD, KL and agreement against full precision, IS and text score of both banks.
+
+    Notes say what is absent.
+    """
     full, quantized = (ear.class_logits(rows) for rows in (found.full, found.quantized))
+
+    def kad() -> float:
+        return kernel_audio_distance(found.full, found.quantized, paired=True)
+
     entries: list[tuple[str, Callable[[], float], str, bool]] = [
-        ("kad", lambda: kernel_audio_distance(found.full, found.quantized), "×100", False),
+        ("kad", kad, "×100", False),
         ("kl_ref_gen", lambda: kl_ref_gen(full, quantized), "nat", False),
         ("top1_agreement", lambda: top1_agreement(full, quantized), "share", True),
         ("is_full_precision", lambda: inception_score(full), "classes", True),
@@ -223,8 +164,17 @@ def family_increases(ear: Ear, banks: Banks, found: Embeddings) -> dict[str, flo
     return found_pct
 
 
-def fd_record(ear: Ear, banks: Banks, found: Embeddings) -> tuple[FdRecord | None, tuple[str, ...]]:
-    """Fréchet distances, their interval and the verdict; notes say what is absent and why."""
+def fd_record(
+    ear: Ear, banks: Banks, found: Embeddings, defects: NewDefects
+) -> tuple[FdRecord | None, tuple[str, ...]]:
+    """Fréchet distances, their interval and the verdict; notes say what is absent and why.
+
+    Args:
+        ear: Holds the reference.
+        banks: The clips that have embeddings.
+        found: Those embeddings.
+        defects: Of all clips, those without embeddings included.
+    """
     clusters = _codes(banks.prompts)
     try:
         paired = PairedBanks(
@@ -237,10 +187,6 @@ def fd_record(ear: Ear, banks: Banks, found: Embeddings) -> tuple[FdRecord | Non
         bound = _self_distance_bound(found, clusters)
     except MetricError as error:
         return None, (f"fd is absent: {error}",)
-    defects = new_defects(
-        [clip_flags(clip.samples) for clip in banks.full],
-        [clip_flags(clip.samples) for clip in banks.quantized],
-    )
     families = family_increases(ear, banks, found)
     evidence = Evidence(
         n=increase.n,
@@ -249,14 +195,19 @@ def fd_record(ear: Ear, banks: Banks, found: Embeddings) -> tuple[FdRecord | Non
         upper95_pct=increase.upper95_pct,
         self_fd_upper_pct=None if bound is None else 100.0 * bound / increase.full_precision,
         text_score_lower_pct=text_change_lower_pct(found, clusters),
-        divergence_index=_or_none(lambda: float(np.median(pair_embedding_scores(found)[1]))),
+        divergence_index=_or_none(lambda: median_of(pair_embedding_scores(found)[1])),
         new_silent=defects.silent,
         new_clipped=defects.clipped,
         new_nan=defects.nan,
         family_increase_pct=families if any(v is not None for v in families.values()) else {},
     )
     judgement = judge(evidence)
-    record = FdRecord(
+    record = _record(ear, found, increase, judgement.verdict)
+    return record, (*increase.notes, *judgement.reasons)
+
+
+def _record(ear: Ear, found: Embeddings, increase: FDIncrease, verdict: Verdict) -> FdRecord:
+    return FdRecord(
         embedder=ear.id,
         estimator=increase.estimator.value,
         n=increase.n,
@@ -265,13 +216,12 @@ def fd_record(ear: Ear, banks: Banks, found: Embeddings) -> tuple[FdRecord | Non
         full_precision=increase.full_precision,
         quantized=increase.quantized,
         quantized_vs_full=frechet_distance(found.full, found.quantized),
-        verdict=judgement.verdict.value,
+        verdict=verdict.value,
         increase_pct=increase.increase_pct,
         ci95_pct=increase.ci95_pct,
         upper95_pct=increase.upper95_pct,
         noise_floor=increase.noise_floor,
     )
-    return record, (*increase.notes, *judgement.reasons)
 
 
 def _codes(prompts: Sequence[str]) -> NDArray[np.int64]:

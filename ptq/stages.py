@@ -29,8 +29,9 @@ from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
 
 PLAN = "plan.json"
-MANIFEST = "calibration/manifest.json"
-STATS = "calibration/stats.safetensors"
+CALIBRATION = "calibration"
+MANIFEST = f"{CALIBRATION}/manifest.json"
+STATS = f"{CALIBRATION}/stats.safetensors"
 PACKED = "packed"
 FULL, SECOND, QUANTIZED = "reference", "second-seed", "quantized"
 _TIMINGS = "timings.json"
@@ -80,9 +81,24 @@ def plan_stage(study: StudyContext) -> QuantPlan:
     """Resolve the rules for this model."""
     with study.timed(Stage.PLAN):
         plan = resolve_plan(study.config.quant, study.layers())
+        if _plan_before(study.run) not in (None, plan.sha256):
+            # An older version resolved the same rules to other bits: what hangs on them goes.
+            for name in (CALIBRATION, PACKED, QUANTIZED):
+                study.run.forget(name)
         path = study.run.write_text(PLAN, plan.to_json())
         study.tell(Stage.PLAN, 1, 1, path)
     return plan
+
+
+def _plan_before(run: RunFolder) -> str | None:
+    """Hash of the plan that the run's files were made with; ``""`` for one that cannot be read."""
+    path = run.path / PLAN
+    if not path.exists():
+        return None
+    try:
+        return QuantPlan.from_json(path.read_text(encoding="utf-8")).sha256
+    except (OSError, ValueError):
+        return ""
 
 
 def clip_path(bank: str, sample_id: int) -> str:
@@ -98,8 +114,7 @@ def latents_path(bank: str, sample_id: int) -> str:
 def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffusionModel) -> None:
     """Generate the clips of one bank that are missing."""
     n = len(study.config.prompts)
-    # The clip is written last: where it exists, its latents do.
-    present = frozenset(i for i in range(n) if (study.run.path / clip_path(bank, i)).exists())
+    present = frozenset(i for i in range(n) if _is_present(study.run, bank, i))
     seed = study.config.seed + (1 if bank == SECOND else 0)
     request = GenerationRequest(prompts=study.config.prompts, seed=seed, settings=study.settings)
     generator = Generator(
@@ -112,19 +127,30 @@ def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffu
     study.tell(stage, n, n)
 
 
+def _is_present(run: RunFolder, bank: str, sample_id: int) -> bool:
+    names = [clip_path(bank, sample_id)]
+    if bank != SECOND:
+        names += [latents_path(bank, sample_id), _final_path(bank, sample_id)]
+    return all((run.path / name).exists() for name in names)
+
+
+def _final_path(bank: str, sample_id: int) -> str:
+    return f"{bank}/{sample_id:03d}-final.npy"
+
+
 def _write(run: RunFolder, bank: str, clip: GeneratedClip) -> Path:
     if bank != SECOND:
         # float16 keeps 66 dB of the trajectory at half the size; the final latents are exact.
         largest = float(np.finfo(np.float16).max)
         latents = np.clip(clip.latents, -largest, largest).astype(np.float16)
         run.write_array(latents_path(bank, clip.sample_id), latents)
-        run.write_array(f"{bank}/{clip.sample_id:03d}-final.npy", clip.latents[-1])
+        run.write_array(_final_path(bank, clip.sample_id), clip.latents[-1])
     return write_clip(run.file(clip_path(bank, clip.sample_id)), clip.audio)
 
 
 def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float32]:
     """Latents after the last step."""
-    latents: NDArray[np.float32] = run.read_array(f"{bank}/{sample_id:03d}-final.npy")
+    latents: NDArray[np.float32] = run.read_array(_final_path(bank, sample_id))
     return latents
 
 
@@ -164,16 +190,25 @@ def quantize_stage(
 ) -> AudioDiffusionModel:
     """Quantize a copy of the model, or load it where it was packed before."""
     folder = study.run.path / PACKED
-    quantized = copy.deepcopy(study.adm)
     with study.timed(Stage.QUANTIZE):
-        if folder.exists() and packed_plan(folder).sha256 == plan.sha256:
-            load_packed(folder, quantized.parts())
-        else:
-            # An older version may have resolved the same rules to other bits: its clips go too.
-            study.run.forget(QUANTIZED)
+        quantized = _packed(study.adm, folder, plan)
+        if quantized is None:
+            quantized = copy.deepcopy(study.adm)
             quantize_(quantized.parts(), plan, stats, should_stop=study.should_stop)
             save_packed(folder, quantized.parts(), plan)
     study.tell(Stage.QUANTIZE, 1, 1, folder)
+    return quantized
+
+
+def _packed(adm: AudioDiffusionModel, folder: Path, plan: QuantPlan) -> AudioDiffusionModel | None:
+    """The model as packed before; nothing if that is missing, damaged or of another plan."""
+    quantized = copy.deepcopy(adm)
+    try:
+        if packed_plan(folder).sha256 != plan.sha256:
+            return None
+        load_packed(folder, quantized.parts())
+    except CheckpointError:
+        return None
     return quantized
 
 

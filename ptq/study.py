@@ -5,11 +5,13 @@ from pathlib import Path
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import ShouldStop, never_stop
 from ptq.assemble import build_report
+from ptq.banks import Ear, ear_id
+from ptq.errors import CheckpointError
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.report import Report, read_report
 from ptq.report_html import to_html
 from ptq.report_markdown import to_markdown
 from ptq.run_folder import REPORT_NAME, RunFolder
-from ptq.scoring import Ear, ear_id
 from ptq.stages import (
     FULL,
     QUANTIZED,
@@ -50,19 +52,36 @@ def run_study(
 
     Raises:
         Cancelled: If ``should_stop`` said so; what is finished is kept.
+        RunBusyError: If another process makes the same run.
         PTQError: If the plan does not fit the model or a file of the run is damaged.
     """
     run = run_folder_of(config, adm, runs)
-    finished = run.path / REPORT_NAME
-    # Another ear only scores again: everything else is there.
-    known = read_report(finished) if finished.exists() else None
-    if known is not None and known.environment.get("ear") == ear_id(ear):
-        on_event(StudyEvent(stage=Stage.REPORT, done=1, total=1, artefact=finished))
-        return known
-    run.write_json("config.json", config.to_dict())
     study = StudyContext(
         config=config, adm=adm, run=run, on_event=on_event, should_stop=should_stop
     )
+    plan = resolve_plan(config.quant, study.layers())  # refused before anything is written
+    known = _finished(study, plan, ear)
+    if known is not None:
+        artefact = run.path / REPORT_NAME
+        on_event(StudyEvent(stage=Stage.REPORT, done=1, total=1, artefact=artefact))
+        return known
+    with run.locked():
+        return _run(study, ear)
+
+
+def _finished(study: StudyContext, plan: QuantPlan, ear: Ear | str) -> Report | None:
+    """The report of an earlier run, if its plan and its ear are still the same."""
+    try:
+        known = read_report(study.run.path / REPORT_NAME)
+    except CheckpointError:  # none, or one that cannot be read: it is written again
+        return None
+    is_current = known.plan.hash == plan.sha256 and known.environment.get("ear") == ear_id(ear)
+    return known if is_current else None
+
+
+def _run(study: StudyContext, ear: Ear | str) -> Report:
+    adm, run = study.adm, study.run
+    run.write_json("config.json", study.config.to_dict())
     plan = plan_stage(study)
     generate_stage(study, Stage.REFERENCE, FULL, adm)
     stats = calibrate_stage(study, plan)

@@ -11,10 +11,10 @@ class Stage(enum.StrEnum):
 
     PLAN = "plan"
     REFERENCE = "reference"
-    SECOND_SEED = "second seed"
     CALIBRATE = "calibrate"
     QUANTIZE = "quantize"
     ESTIMATE = "quantized clips"
+    SECOND_SEED = "second seed"
     SCORE = "score"
     REPORT = "report"
 

@@ -13,6 +13,7 @@ import soundfile
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
+from ptq.banks import Banks, Ear, embed_banks
 from ptq.calibration.calibrator import Calibrator
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layers import inventory
@@ -23,7 +24,7 @@ from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
-from ptq.scoring import Banks, Ear, embed_banks, pair_embedding_scores, score_pair
+from ptq.scoring import pair_embedding_scores, score_pair
 from ptq.study_config import CalibrationSettings
 
 PLANS = ("fp", "w8a8", "ptq4adm", "w3a8")

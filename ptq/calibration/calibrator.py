@@ -1,6 +1,6 @@
 """Calibrates a model for a plan: chooses prompts and states, and measures what layers see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import lcm
 
@@ -14,6 +14,7 @@ from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
+from ptq.resolve import MAX_COMMON_BUCKETS
 from ptq.scheme import ActivationMode
 from ptq.study_config import CalibrationSettings
 
@@ -67,7 +68,7 @@ class Calibrator:
         chosen = chooser.states(pool, self.wanted.states, self.wanted.seed)
         observation = Observation(
             sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
-            buckets=lcm(DEFAULT_BUCKETS, *static_buckets(plan).values()),
+            buckets=common_buckets(static_buckets(plan).values()),
             progress=lambda done, steps: self.progress(
                 len(prompts) + done * self.sampling.steps // steps, total
             ),
@@ -87,6 +88,13 @@ class Calibrator:
             states=len(chosen),
         )
         return Calibration(stats=stats, manifest=manifest)
+
+
+def common_buckets(wanted: Iterable[int]) -> int:
+    """Ten for the histograms, or more where the plan asks; its own where both are too many."""
+    own = lcm(*wanted)
+    both = lcm(DEFAULT_BUCKETS, own)
+    return both if both <= MAX_COMMON_BUCKETS else own
 
 
 def static_buckets(plan: QuantPlan) -> dict[str, int]:

@@ -217,7 +217,8 @@ def _refusal(banks: PairedBanks, full: float, floor: float | None) -> str | None
         return None
     limit = "0" if floor is None else f"{MIN_FLOOR_RATIO:g} times its noise floor of {floor:.4g}"
     return (
-        f"The full-precision FD of {signal:.4g} is below {limit}, so its ratio means nothing: "
+        f"The full-precision FD{' less its floor' if biased else ''} is {signal:.4g}, below "
+        f"{limit}, so its ratio means nothing: "
         "read the absolute difference, or use more clips."
     )
 

@@ -43,7 +43,11 @@ def median_distance(reference: ArrayLike) -> float:
 
 
 def kernel_audio_distance(
-    reference: ArrayLike, estimate: ArrayLike, *, bandwidth: float | None = None
+    reference: ArrayLike,
+    estimate: ArrayLike,
+    *,
+    bandwidth: float | None = None,
+    paired: bool = False,
 ) -> float:
     """KAD: unbiased MMD² with an RBF kernel, times 100 (Chung et al. 2025).
 
@@ -52,11 +56,19 @@ def kernel_audio_distance(
         estimate: Embeddings `(n, dim)`.
         bandwidth: Kernel width; None takes the reference's median distance, so that one
             reference gives every estimate the same kernel.
+        paired: Whether row i of both stems from one prompt and noise. Such rows are no
+            independent draws and are left out of the mean across the banks, which they would
+            pull below 0: banks that are equal then have a distance of 0.
 
     Raises:
-        MetricError: Invalid embeddings, fewer than 2 rows, or a bandwidth that is not positive.
+        MetricError: Invalid embeddings, fewer than 2 rows, a bandwidth that is not positive, or
+            paired banks of different length.
     """
     first, second = as_matrix_pair(reference, estimate, min_rows=2)
+    if paired and len(first) != len(second):
+        raise MetricError(
+            f"paired banks have {len(first)} and {len(second)} rows; give one of each per pair."
+        )
     width = median_distance(first) if bandwidth is None else bandwidth
     if not width > 0.0:
         raise MetricError(f"bandwidth is {width}; give a positive one, or None for the median.")
@@ -65,7 +77,7 @@ def kernel_audio_distance(
         values: Array = np.exp(distance.cdist(x, y, "sqeuclidean") / (-2.0 * width**2))
         return values
 
-    return KAD_SCALE * _unbiased_mmd2(first, second, rbf)
+    return KAD_SCALE * _unbiased_mmd2(first, second, rbf, paired=paired)
 
 
 def kernel_inception_distance(reference: ArrayLike, estimate: ArrayLike) -> float:
@@ -85,20 +97,21 @@ def kernel_inception_distance(reference: ArrayLike, estimate: ArrayLike) -> floa
         values: Array = (x @ y.T / dim + 1.0) ** 3
         return values
 
-    return _unbiased_mmd2(first, second, cubic)
+    return _unbiased_mmd2(first, second, cubic, paired=False)
 
 
-def _unbiased_mmd2(x: Array, y: Array, kernel: Kernel) -> float:
+def _unbiased_mmd2(x: Array, y: Array, kernel: Kernel, *, paired: bool) -> float:
+    within = _mean_off_diagonal(x, x, kernel) + _mean_off_diagonal(y, y, kernel)
+    if paired:
+        return within - 2.0 * _mean_off_diagonal(x, y, kernel)
     across = sum(float(kernel(block, y).sum()) for _, block in _blocks(x))
-    between = across / (len(x) * len(y))
-    within = _mean_off_diagonal(x, kernel) + _mean_off_diagonal(y, kernel)
-    return within - 2.0 * between
+    return within - 2.0 * across / (len(x) * len(y))
 
 
-def _mean_off_diagonal(x: Array, kernel: Kernel) -> float:
+def _mean_off_diagonal(x: Array, y: Array, kernel: Kernel) -> float:
     total = 0.0
     for start, block in _blocks(x):
-        values = kernel(block, x)
+        values = kernel(block, y)
         total += float(values.sum() - np.trace(values, offset=start))
     return total / (len(x) * (len(x) - 1))
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.sampling import SamplingSettings
+from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import Observation, observe_states, observing
 from ptq.calibration.states import StatePool, StateRecorder
@@ -198,3 +199,9 @@ def test_a_manifest_notices_what_is_sampled_differently() -> None:
     MANIFEST.check_model("a" * 64)
     with pytest.raises(CalibrationError, match="not to bbbbbbbbbbbb; calibrate this model"):
         MANIFEST.check_model("b" * 64)
+
+
+def test_buckets_fit_the_plan_and_the_memory() -> None:
+    assert common_buckets([]) == 10
+    assert common_buckets([4, 10]) == 20
+    assert common_buckets([99]) == 99, "990 would take gigabytes of histograms"

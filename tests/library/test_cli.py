@@ -1,6 +1,7 @@
 """Every subcommand of the command line, with results on stdout and one sentence for bad input."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,13 @@ def test_bad_input_ends_with_one_sentence(
 def test_a_local_folder_that_does_not_exist_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for entry in ("mine=/nowhere/at/all", "no-name"):
+    for entry, message in (
+        ("mine=/nowhere/at/all", "points 'mine' to '/nowhere/at/all', which is not a folder"),
+        ("no-name", "has the entry 'no-name'; write name=folder"),
+    ):
         monkeypatch.setenv(LOCAL_VARIABLE, entry)
         assert main(["adms"]) == EXIT_BAD_INPUT
-        assert f"{LOCAL_VARIABLE} has the entry '{entry}'" in capsys.readouterr().err
+        assert f"{LOCAL_VARIABLE} {message}" in capsys.readouterr().err
 
 
 def test_an_unknown_subcommand_or_flag_exits_with_two(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,3 +165,30 @@ def test_an_unknown_subcommand_or_flag_exits_with_two(capsys: pytest.CaptureFixt
             main(arguments)
         assert ended.value.code == EXIT_BAD_INPUT
         assert "usage:" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    assert main(["study", "tiny", *SMALL, "--link", "taken"]) == EXIT_BAD_INPUT
+    assert "name another place for the link" in capsys.readouterr().err
+    assert main(["generate", "tiny", "a dog barks", "--out", "clip.wav"]) == EXIT_BAD_INPUT
+    assert "end 'clip.wav' in .flac" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_the_model_decides_the_guidance_that_is_not_given(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "tiny")
+    index = tmp_path / "tiny" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "default_guidance": 4.5}))
+    monkeypatch.setenv(LOCAL_VARIABLE, f"tiny={tmp_path / 'tiny'}")
+    run = ("study", "tiny", *SMALL, "--out", str(tmp_path / "runs"), "--preset", "w8a16")
+    assert shown(capsys, *run)["settings"]["guidance"] == 4.5
+    assert shown(capsys, *run, "--guidance", "1")["settings"]["guidance"] == 1.0

@@ -110,3 +110,12 @@ def test_bad_input_raises(estimate: Array, bandwidth: float | None, message: str
 def test_a_reference_of_equal_clips_has_no_bandwidth() -> None:
     with pytest.raises(MetricError, match="all equal"):
         median_distance(np.ones((10, 3)))
+
+
+def test_paired_banks_that_are_equal_have_no_distance() -> None:
+    rows = np.random.default_rng(0).standard_normal((1500, 6))  # more than one block
+    assert kernel_audio_distance(rows, rows, paired=True) == pytest.approx(0.0, abs=1e-9)
+    assert kernel_audio_distance(rows, rows) < -0.01
+    assert kernel_audio_distance(rows, 0.8 * rows, paired=True) > 0.1
+    with pytest.raises(MetricError, match="one of each per pair"):
+        kernel_audio_distance(rows, rows[1:], paired=True)

@@ -1,5 +1,6 @@
 """Rules meet layers: order, errors, sizes."""
 
+import fnmatch
 from dataclasses import replace
 from math import prod
 
@@ -9,6 +10,7 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError, UnknownKeyError, UnusedRuleError
 from ptq.plan import LayerInfo, LayerKind, QuantPlan, fp_size_bytes, resolve_plan
 from ptq.presets import preset
+from ptq.resolve import expand_last
 from ptq.scheme import Granularity, WeightScheme
 
 
@@ -202,3 +204,16 @@ def test_what_generation_never_runs_has_weights_only() -> None:
     plan = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = w8 a8")), (idle,))
     assert plan.layers[0].scheme.weight is not None
     assert plan.layers[0].scheme.activation is None
+
+
+def test_the_last_of_a_kind_is_found_whatever_ends_an_expression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``fnmatch.translate`` ends it in ``\\z`` from Python 3.14 on."""
+    names = ["up.2.conv", "up.10.conv", "down.3.conv"]
+    assert expand_last("up.{last}.*", names) == "up.10.*"
+    translated = fnmatch.translate
+    monkeypatch.setattr(
+        "ptq.resolve.translate", lambda head: translated(head).removesuffix(r"\Z") + r"\z"
+    )
+    assert expand_last("up.{last}.*", names) == "up.10.*"

@@ -8,13 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from ptq.audio import AudioClip
+from ptq.banks import Banks, Ear, ear_id, embed_banks
+from ptq.errors import MetricError
 from ptq.metrics import ReferenceBank
 from ptq.scoring import (
-    Banks,
-    Ear,
     distribution_scores,
-    embed_banks,
     fd_record,
+    median_of,
     pair_embedding_scores,
     score_pair,
     text_change_lower_pct,
@@ -31,6 +31,7 @@ class BandEar:
     id: str = "bands4"
     sha256: str = "0" * 64
     dim: int = 4
+    sample_rate_hz: int = RATE_HZ
     bank: ReferenceBank = field(default_factory=lambda: _reference())
     families: Mapping[str, ReferenceBank] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ def banks(n: int, noise: float) -> Banks:
 
 def test_enough_clips_give_an_interval_and_a_verdict(ear: Ear) -> None:
     heard = banks(200, 0.2)
-    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard), heard.new_defects())
     assert record is not None
     assert (record.embedder, record.estimator) == ("bands4", "split-half")
     assert (record.n, record.n_ref, record.dim) == (200, 800, 4)
@@ -97,7 +98,7 @@ def test_enough_clips_give_an_interval_and_a_verdict(ear: Ear) -> None:
 
 def test_too_few_clips_give_a_plug_in_distance_and_no_verdict(ear: Ear) -> None:
     heard = banks(8, 0.2)
-    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard), heard.new_defects())
     assert record is not None
     assert (record.estimator, record.verdict) == ("plug-in", "not resolved")
     assert record.ci95_pct is None
@@ -107,7 +108,7 @@ def test_too_few_clips_give_a_plug_in_distance_and_no_verdict(ear: Ear) -> None:
 
 def test_hardly_any_clips_give_a_reason_instead(ear: Ear) -> None:
     heard = banks(3, 0.2)
-    record, notes = fd_record(ear, heard, embed_banks(ear, heard))
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard), heard.new_defects())
     assert record is None
     assert notes == ("fd is absent: full_precision has 3 rows where 4 are needed; add clips.",)
 
@@ -161,3 +162,28 @@ def test_more_noise_is_further_away(ear: Ear) -> None:
     heard = banks(1, 0.1)
     scored = score_pair(heard.full[0], heard.quantized[0], latents)
     assert scored.latent_sqnr_db == pytest.approx(20.0, abs=1e-3)
+
+
+def test_a_prompt_whose_seeds_sound_alike_has_no_divergence_index(ear: Ear) -> None:
+    heard = banks(4, 0.1)
+    heard = replace(heard, second=(heard.full[0], *heard.second[1:]))
+    found = embed_banks(ear, heard)
+    divergence = pair_embedding_scores(found)[1]
+    assert np.isnan(divergence).tolist() == [True, False, False, False]
+    assert median_of(divergence) == np.median(divergence[1:])
+    with pytest.raises(MetricError, match="equal seeds"):
+        median_of(divergence[:1])
+
+
+def test_clips_of_another_rate_are_not_scored(ear: Ear) -> None:
+    heard = banks(3, 0.1)
+    full = tuple(replace(clip, sample_rate_hz=24_000) for clip in heard.full)
+    with pytest.raises(MetricError, match="24000 samples a second, and the embedder hears 16000"):
+        embed_banks(ear, replace(heard, full=full))
+
+
+def test_the_reference_is_part_of_what_scores_hang_on(ear: Ear) -> None:
+    other = BandEar(bank=replace(ear.bank, mean=ear.bank.mean + 1))
+    assert ear_id(other) != ear_id(ear)
+    assert ear_id(ear) == ear_id(BandEar())
+    assert ear_id("none here") == "none"

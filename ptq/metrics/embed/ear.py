@@ -39,6 +39,11 @@ class Ear:
         return self.embedder.id
 
     @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the clips that it hears."""
+        return self.embedder.sample_rate_hz
+
+    @property
     def dim(self) -> int:
         """Width of an embedding."""
         return self.embedder.dim

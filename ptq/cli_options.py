@@ -1,0 +1,83 @@
+"""What the command line's flags say: rules, sampling and studies."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import ConfigError
+from ptq.presets import PRESETS, preset
+from ptq.study_config import CalibrationSettings, StudyConfig, read_prompts
+
+if TYPE_CHECKING:  # torch is loaded by what needs it only
+    from ptq.adms.base import AudioDiffusionModel
+
+
+def plan_options(sub: argparse.ArgumentParser) -> None:
+    """Add what names the rules."""
+    source = sub.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="ptq4adm", help=", ".join(PRESETS))
+    source.add_argument("--plan", type=Path, help="a file of ordered rules, or JSON")
+
+
+def sampling_options(sub: argparse.ArgumentParser) -> None:
+    """Add what says how clips are sampled."""
+    sub.add_argument("--steps", type=int, default=20)
+    sub.add_argument("--guidance", type=float, help="as the model declares it, if not given")
+    sub.add_argument("--seconds", type=float, default=5.12)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--device", choices=["cpu"], default="cpu")
+
+
+def study_options(sub: argparse.ArgumentParser) -> None:
+    """Add everything that a study takes."""
+    plan_options(sub)
+    sampling_options(sub)
+    sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
+    sub.add_argument("--from", dest="prompt_file", type=Path, help="a text file, one prompt a line")
+    sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
+    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+
+
+def quant_config(arguments: argparse.Namespace) -> QuantConfig:
+    """The rules that the flags name.
+
+    Raises:
+        ConfigError: If the preset or the file cannot be followed.
+    """
+    if arguments.plan is None:
+        return preset(arguments.preset)
+    try:
+        text = arguments.plan.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The plan {arguments.plan} cannot be read ({error}).") from error
+    if text.lstrip().startswith("{"):
+        return QuantConfig.from_json(text)
+    return QuantConfig(name=arguments.plan.stem, rules=parse_rules(text))
+
+
+def guidance_of(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> float:
+    """The scale that the flag names, or the model's own."""
+    if arguments.guidance is None:
+        return float(adm.spec.default_guidance)
+    return float(arguments.guidance)
+
+
+def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> StudyConfig:
+    """The study of a loaded model that the flags describe."""
+    from ptq.prompts.suites import Suite, draw_suite
+
+    if arguments.prompt_file is not None:
+        prompts = read_prompts(arguments.prompt_file)
+    else:
+        prompts = tuple(p.text for p in draw_suite(Suite.FINAL, arguments.prompts, arguments.seed))
+    return StudyConfig(
+        adm=arguments.adm,
+        quant=quant_config(arguments),
+        prompts=prompts,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        guidance=guidance_of(arguments, adm),
+        seconds=arguments.seconds,
+        calibration=CalibrationSettings(prompts=arguments.calibration_prompts),
+    )
