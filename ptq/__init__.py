@@ -14,6 +14,7 @@ from ptq.errors import (
     MetricError,
     ModelError,
     PTQError,
+    RunBusyError,
     UnknownKeyError,
     UnusedRuleError,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "QuantRule",
     "RangeSearch",
     "Report",
+    "RunBusyError",
     "Score",
     "UnknownKeyError",
     "UnusedRuleError",
