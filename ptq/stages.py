@@ -202,10 +202,10 @@ def quantize_stage(
 
 def _packed(adm: AudioDiffusionModel, folder: Path, plan: QuantPlan) -> AudioDiffusionModel | None:
     """The model as packed before; nothing if that is missing, damaged or of another plan."""
-    quantized = copy.deepcopy(adm)
     try:
         if packed_plan(folder).sha256 != plan.sha256:
             return None
+        quantized = copy.deepcopy(adm)
         load_packed(folder, quantized.parts())
     except CheckpointError:
         return None

@@ -17,7 +17,6 @@ from ptq.errors import PTQError
 
 # Bar, live prompts, player, timer, start button, finished run, runs table.
 Watched = tuple[Any, ...]
-# bar, live prompts, player, timer, start button, finished run, runs table
 
 
 class RunHandlers:

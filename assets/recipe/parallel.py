@@ -1,7 +1,6 @@
-"""Data parallelism: one training on several cores or GPUs, where ``torchrun`` started it.
+"""Data parallelism: one training on several cores, where ``torchrun`` started it.
 
-Two processes of one thread train half as fast again as one process of two threads: a small model's
-kernels are too short to share.
+A process a core, because a small model's kernels are too short for threads to share.
 """
 
 import os
