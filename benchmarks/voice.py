@@ -46,10 +46,9 @@ def single_prompts(per_source: int) -> list[Prompt]:
     ]
 
 
-def pair_prompts(count: int) -> list[Prompt]:
-    """Two-event prompts of the grammar."""
+def pair_prompts(count: int, seed: int = _FIRST) -> list[Prompt]:
+    """Two-event prompts of the grammar, from a seed on."""
     found: list[Prompt] = []
-    seed = _FIRST
     while len(found) < count:
         prompt = draw_prompt(seed)
         seed += 1

@@ -1,5 +1,6 @@
 """Optimizers of the trainings that a well-kept library does not give in one piece."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -25,14 +26,26 @@ class MatrixOptimizer:
         lr: float,
         betas: tuple[float, float],
         weight_decay: float,
+        elementwise: Collection[str] = (),
     ) -> None:
+        """Take up the parameters that a module trains.
+
+        Args:
+            module: Whose parameters to train.
+            lr: Learning rate of both.
+            betas: Of AdamW.
+            weight_decay: Of both.
+            elementwise: Names of matrices that are left to AdamW, as embeddings always are.
+        """
         embeddings = {
             id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)
         }
         self._matrices: list[tuple[nn.Parameter, nn.Parameter]] = []
         rest: list[nn.Parameter] = []
-        for parameter in module.parameters():
-            if id(parameter) in embeddings or not _is_matrix(parameter):
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if name in elementwise or id(parameter) in embeddings or not _is_matrix(parameter):
                 rest.append(parameter)
             else:
                 view = nn.Parameter(_as_matrix(parameter.data, parameter))

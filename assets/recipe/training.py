@@ -34,6 +34,7 @@ class TrainingSettings:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     muon: bool = False
+    elementwise: tuple[str, ...] = ()
 
 
 def _optimizer(
@@ -45,7 +46,7 @@ def _optimizer(
         "weight_decay": settings.weight_decay,
     }
     if settings.muon:
-        return MatrixOptimizer(module, **rates)
+        return MatrixOptimizer(module, elementwise=settings.elementwise, **rates)
     return torch.optim.AdamW(module.parameters(), **rates)
 
 

@@ -18,6 +18,7 @@ from assets.recipe.denoiser import (
 from assets.recipe.history import extended, read_history, states_of, write_history
 from assets.recipe.parallel import rank, wait_for_all, world_size
 from assets.recipe.reading import ReadingStage
+from assets.recipe.refit import give_encoder, same_weights
 from assets.recipe.text import build_tokenizer
 from assets.recipe.vae import VaeStage, encode_dataset
 from assets.recipe.vocoder import VocoderStage
@@ -117,7 +118,7 @@ class VoiceStages:
         return build_tokenizer(self.folder / "tokenizer")
 
     def train_denoiser(self, steps: int) -> None:
-        """Train denoiser and text encoder on cached latents."""
+        """Train the denoiser on cached latents."""
         if rank() == 0:
             self._latents()
         wait_for_all()
@@ -156,16 +157,24 @@ class VoiceStages:
             stage.train().save_pretrained(self.folder / "reading")
 
     def _start(self) -> TextConditionedDenoiser:
-        if self._shipped is not None:
-            return self._shipped.denoiser
-        start = TextConditionedDenoiser()
-        start.text_encoder = ClapTextModelWithProjection.from_pretrained(self.folder / "reading")
+        """Where to begin: the shipped denoiser or a new one, with the encoder that can read."""
+        if not (self.folder / "reading").exists():
+            return self.denoiser()
+        reader = ClapTextModelWithProjection.from_pretrained(self.folder / "reading")
+        if self._shipped is None:
+            return TextConditionedDenoiser(reader)
+        start = self._shipped.denoiser
+        if not same_weights(start.text_encoder, reader):
+            kept = give_encoder(start, reader, self.tokenizer(), self.short)
+            print(f"denoiser: new text encoder; {kept:.0%} of the class embedding kept", flush=True)
         return start
 
     def denoiser(self) -> TextConditionedDenoiser:
         """The trained denoiser, or the shipped one."""
         path = self.folder / "denoiser-averaged.pt"
-        if not path.exists() and self._shipped is not None:
+        if not path.exists():
+            if self._shipped is None:
+                raise FileNotFoundError("There is no denoiser yet; run the stage 'denoiser' first.")
             return self._shipped.denoiser
         denoiser = TextConditionedDenoiser()
         denoiser.load_state_dict(torch.load(path, weights_only=True))

@@ -66,6 +66,19 @@ def test_everything_else_steps_as_adamw(module: nn.Module) -> None:
     assert torch.allclose(before - weight.detach(), torch.full_like(weight, LR), rtol=1e-3)
 
 
+def test_a_named_matrix_is_left_to_adamw_and_a_frozen_one_alone() -> None:
+    layers = (nn.Linear(40, 40), nn.Linear(40, 40).requires_grad_(requires_grad=False))
+    pair, named, frozen = nn.Sequential(*layers), layers[0].weight, layers[1].weight
+    before = (named.detach().clone(), frozen.clone())
+    named.grad = torch.ones_like(named)
+    MatrixOptimizer(
+        pair, lr=LR, betas=(0.9, 0.99), weight_decay=0.5, elementwise=["0.weight"]
+    ).step()
+    step = before[0] * (1 - LR * 0.5) - named.detach()
+    assert torch.allclose(step, torch.full_like(named, LR), rtol=1e-3)
+    assert torch.equal(frozen, before[1])
+
+
 class PowerCutError(Exception):
     """The training ends here."""
 

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.adversary import AdversarialVocoder
-from assets.recipe.dataset import Dataset
-from assets.recipe.denoiser import build_scheduler, velocity_loss
+from assets.recipe.dataset import Dataset, scene_of
+from assets.recipe.denoiser import (
+    PairsMoreOften,
+    TextConditionedDenoiser,
+    build_scheduler,
+    velocity_loss,
+)
+from assets.recipe.refit import embeddings, give_encoder, same_weights
+from assets.recipe.text import build_text_encoder
 from assets.recipe.vae import VaeStage, build_vae
+from ptq.adms.registry import find_adm
 
 
 @pytest.fixture
@@ -79,3 +88,42 @@ def test_refining_the_decoder_leaves_every_latent_as_it_was(tmp_path: Path) -> N
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
+
+
+def test_pairs_are_drawn_as_often_as_everything_else(tmp_path: Path) -> None:
+    dataset = Dataset(folder=tmp_path, purpose="tests", seconds=2.56, n_shards=1)
+    drawn = PairsMoreOften(dataset).of(np.random.default_rng(0), 4000)
+    assert drawn.min() >= 0
+    assert drawn.max() < len(dataset)
+    pairs = [len(scene_of(dataset.first_seed + int(i)).events) == 2 for i in drawn]
+    assert np.mean(pairs) == pytest.approx(0.5, abs=0.04)
+
+
+def test_only_the_unet_is_trained() -> None:
+    denoiser = TextConditionedDenoiser()
+    trained = {name.split(".")[0] for name, p in denoiser.named_parameters() if p.requires_grad}
+    assert trained == {"unet"}
+
+
+def test_a_denoiser_hears_a_new_encoder_as_it_heard_the_old(tmp_path: Path) -> None:
+    folder = find_adm("mini-audioldm").folder
+    tokenizer = RobertaTokenizer.from_pretrained(folder / "tokenizer")
+    dataset = Dataset(folder=tmp_path, purpose="tests", seconds=2.56, n_shards=1)
+    torch.manual_seed(3)
+    shipped = ClapTextModelWithProjection.from_pretrained(folder / "text_encoder").float().eval()
+    denoiser, encoder = TextConditionedDenoiser(shipped), build_text_encoder().eval()
+    # The same encoder, its axes shuffled: a linear map can undo that exactly.
+    encoder.load_state_dict(shipped.state_dict())
+    order = torch.randperm(encoder.config.projection_dim)
+    with torch.no_grad():
+        last = encoder.text_projection.linear2
+        last.weight.copy_(last.weight[order])
+        last.bias.copy_(last.bias[order])
+    assert not same_weights(denoiser.text_encoder, encoder)
+    layer, texts = denoiser.unet.class_embedding, ["a dog barks", "rain falls while a bell rings"]
+    before = layer(embeddings(denoiser.text_encoder, tokenizer, texts))
+    kept = give_encoder(denoiser, encoder, tokenizer, dataset)
+    assert kept > 0.99
+    assert same_weights(denoiser.text_encoder, encoder)
+    after = layer(embeddings(encoder, tokenizer, texts))
+    assert torch.allclose(before, after, atol=0.05 * float(before.abs().max().detach()))
