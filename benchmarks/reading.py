@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.corpus import SEED_OF
-from assets.recipe.refit import embeddings
+from assets.recipe.text import embeddings
 from benchmarks.clips import write_results
 from benchmarks.voice import pair_prompts
 from ptq.adms.registry import ADMS_FOLDER

@@ -14,7 +14,7 @@ _NOTES = {
     "vocoder": "16 crops of 0.8 s a step; spectral losses",
     "reading": "text encoder on captions alone",
     "denoiser": "32 clips of 2.56 s a step, in a quarter of the steps 16 of 5.12 s; Muon; "
-    "half of the clips hold two events; text encoder as it had learnt to read",
+    "half of the clips hold two events; the text encoder goes on reading",
     "vocoder-finish": "12 crops of 0.8 s a step; spectral losses and critics",
 }
 # A stage that changes a part of an earlier one counts once its result is there.

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import torch
 from tokenizers import ByteLevelBPETokenizer
+from torch import Tensor
+from torch.nn import functional as F
 from transformers import ClapTextConfig, ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.corpus import SEED_OF
@@ -12,6 +15,7 @@ EMBEDDING_WIDTH = 128
 MAX_TOKENS = 77
 _VOCABULARY = 768
 _CAPTIONS = 20_000
+_CHUNK = 256
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
@@ -46,3 +50,21 @@ def build_text_encoder() -> ClapTextModelWithProjection:
             attention_probs_dropout_prob=0.0,
         )
     )
+
+
+def tokens_of(
+    tokenizer: RobertaTokenizer, texts: list[str], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """What a text encoder takes for captions, padded to the longest."""
+    tokens = tokenizer(texts, padding=True, return_tensors="pt").to(device)
+    return {key: tokens[key] for key in ("input_ids", "attention_mask")}
+
+
+@torch.no_grad()
+def embeddings(
+    encoder: ClapTextModelWithProjection, tokenizer: RobertaTokenizer, texts: list[str]
+) -> Tensor:
+    """Unit-length embeddings of captions ``(texts, width)``."""
+    parts = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
+    found = [encoder(**tokens_of(tokenizer, part)).text_embeds for part in parts]
+    return F.normalize(torch.cat(found), dim=-1)

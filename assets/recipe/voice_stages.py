@@ -18,7 +18,6 @@ from assets.recipe.denoiser import (
 from assets.recipe.history import extended, read_history, states_of, write_history
 from assets.recipe.parallel import rank, wait_for_all, world_size
 from assets.recipe.reading import ReadingStage
-from assets.recipe.refit import give_encoder, same_weights
 from assets.recipe.text import build_tokenizer
 from assets.recipe.vae import VaeStage, encode_dataset
 from assets.recipe.vocoder import VocoderStage
@@ -28,6 +27,7 @@ from ptq.adms.vocoders.istft import IstftVocoder
 _BATCH_SHORT, _BATCH_LONG = 32, 16
 # Short clips train 2.5 times as fast, and the denoiser is convolutional: mostly short ones.
 _LONG_SHARE = 0.25
+_REMINDING_STEPS = 1300
 _SOURCE = "trained by this project on synthesised sounds; see card.md"
 
 
@@ -118,7 +118,7 @@ class VoiceStages:
         return build_tokenizer(self.folder / "tokenizer")
 
     def train_denoiser(self, steps: int) -> None:
-        """Train the denoiser on cached latents."""
+        """Train denoiser and text encoder on cached latents."""
         if rank() == 0:
             self._latents()
         wait_for_all()
@@ -133,7 +133,15 @@ class VoiceStages:
             device=self.device,
             compile=self.compile,
         )
-        trained = stage.train(self._start())
+        start = self._start()
+        reading = ReadingStage(
+            tokenizer=self.tokenizer(),
+            folder=self.folder,
+            steps=_REMINDING_STEPS,
+            device=self.device,
+        )
+        heads = reading.remind(start.text_encoder, start.unet.class_embedding)
+        trained = stage.train(start, heads)
         if rank() == 0:
             torch.save(trained.state_dict(), self.folder / "denoiser-averaged.pt")
 
@@ -157,17 +165,10 @@ class VoiceStages:
             stage.train().save_pretrained(self.folder / "reading")
 
     def _start(self) -> TextConditionedDenoiser:
-        """Where to begin: the shipped denoiser or a new one, with the encoder that can read."""
-        if not (self.folder / "reading").exists():
-            return self.denoiser()
+        if self._shipped is not None:
+            return self._shipped.denoiser
         reader = ClapTextModelWithProjection.from_pretrained(self.folder / "reading")
-        if self._shipped is None:
-            return TextConditionedDenoiser(reader)
-        start = self._shipped.denoiser
-        if not same_weights(start.text_encoder, reader):
-            kept = give_encoder(start, reader, self.tokenizer(), self.short)
-            print(f"denoiser: new text encoder; {kept:.0%} of the class embedding kept", flush=True)
-        return start
+        return TextConditionedDenoiser(reader)
 
     def denoiser(self) -> TextConditionedDenoiser:
         """The trained denoiser, or the shipped one."""

@@ -50,7 +50,8 @@ class AudioLDM:
         self.tokenizer = _tokenizer(folder / "tokenizer")
         self.text_encoder: nn.Module = _part(ClapTextModelWithProjection, folder / "text_encoder")
         self.unet: Any = expose_probabilities_(_part(UNet2DConditionModel, folder / "unet"))
-        self.vae = _part(AutoencoderKL, folder / "vae")
+        # Its wide convolutions are a sixth faster with the channels last; the UNet's are not.
+        self.vae = _part(AutoencoderKL, folder / "vae").to(memory_format=torch.channels_last)
         # Only training encodes sounds; generation starts from noise.
         for part in (self.vae.encoder, self.vae.quant_conv):
             if part is not None:
