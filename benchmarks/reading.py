@@ -43,7 +43,7 @@ def fit(inputs: Tensor, sources: Tensor) -> nn.Linear:
         logits = layer(inputs[rows]).view(2 * _BATCH, -1)
         loss = F.cross_entropy(logits, sources[rows].flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
     return layer
 

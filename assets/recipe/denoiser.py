@@ -29,7 +29,7 @@ _WORDINGS = 64
 # Captions a step that the text encoder is asked about; they cost a twentieth of the step.
 _ASKED = 24
 # With it half of the drawn clips hold two events; in the corpus it is 29 %.
-_PAIR_WEIGHT = 2.5
+_PAIR_WEIGHT = 4.0
 
 
 def build_unet() -> UNet2DConditionModel:

@@ -26,7 +26,7 @@ from ptq.adms.vocoders.istft import IstftVocoder
 
 _BATCH_SHORT, _BATCH_LONG = 32, 16
 # Short clips train 2.5 times as fast, and the denoiser is convolutional: mostly short ones.
-_LONG_SHARE = 0.25
+_LONG_SHARE = 0.6
 _REMINDING_STEPS = 1300
 _SOURCE = "trained by this project on synthesised sounds; see card.md"
 
