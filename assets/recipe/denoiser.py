@@ -28,7 +28,7 @@ _LEAST_ERROR, _MOST_ERROR, _FALL = 0.1, 0.6, 90.0
 _WORDINGS = 64
 # Captions a step that the text encoder is asked about; they cost a twentieth of the step.
 _ASKED = 24
-# With it half of the drawn clips hold two events; in the corpus it is 29 %.
+# With it 60 % of the drawn clips hold two events; in the corpus it is 27 %.
 _PAIR_WEIGHT = 4.0
 
 
@@ -206,9 +206,9 @@ def velocity_loss(
         generator: Draws time steps and noise.
     """
     # One from each equal part of the distribution: less noise in the gradient than free draws.
-    # The root prefers the noisy end, where captions decide: 64 % of the steps lie above 600.
+    # The root prefers the noisy end, where captions decide: 66 % of the steps lie above 700.
     n = len(latents)
-    places = ((torch.arange(n) + torch.rand(n, generator=generator)) / n).sqrt()
+    places = ((torch.arange(n) + torch.rand(n, generator=generator)) / n) ** (1 / 3)
     steps = (places * len(alphas)).long().to(latents.device)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     alpha = alphas[steps][:, None, None, None]

@@ -10,12 +10,12 @@ import torch
 NAME = "training.json"
 _NOTES = {
     "vae": "8 clips of 2.56 s a step",
-    "decoder": "8 crops of 1.28 s a step; the encoder as it was",
-    "vocoder": "16 crops of 0.8 s a step; spectral losses",
+    "decoder": "8 crops of 1.28 s a step; the encoder as it was; Muon",
+    "vocoder": "16 crops of 0.8 s a step; spectral energy distance; Muon",
     "reading": "text encoder on captions alone",
-    "denoiser": "32 clips of 2.56 s a step, in a quarter of the steps 16 of 5.12 s; Muon; "
-    "half of the clips hold two events; the text encoder goes on reading",
-    "vocoder-finish": "12 crops of 0.8 s a step; spectral losses and critics",
+    "denoiser": "16 clips of 5.12 s a step, in two fifths of the steps 32 of 2.56 s; Muon; three "
+    "in five clips hold two events; the text encoder goes on reading; mostly noisy steps",
+    "vocoder-finish": "12 crops of 0.8 s a step; spectral energy distance and critics",
 }
 # A stage that changes a part of an earlier one counts once its result is there.
 _RESULTS = {"decoder": "vae-refined", "vocoder-finish": "vocoder-finished"}

@@ -73,7 +73,11 @@ class VaeStage:
         vae.requires_grad_(requires_grad=False).to(self.device, memory_format=torch.channels_last)
         decoder = nn.ModuleList((vae.post_quant_conv, vae.decoder)).requires_grad_()
         settings = TrainingSettings(
-            name="decoder", folder=self.folder, steps=self.steps, learning_rate=5e-4
+            name="decoder",
+            folder=self.folder,
+            steps=self.steps,
+            learning_rate=7e-4,
+            muon=True,
         )
         shards = self.dataset.open()
 

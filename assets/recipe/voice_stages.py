@@ -25,7 +25,7 @@ from assets.recipe.voice import Voice
 from ptq.adms.vocoders.istft import IstftVocoder
 
 _BATCH_SHORT, _BATCH_LONG = 32, 16
-# Short clips train 2.5 times as fast, and the denoiser is convolutional: mostly short ones.
+# A long batch takes as long as a short one. Short clips teach sounds, long ones how they follow.
 _LONG_SHARE = 0.6
 _REMINDING_STEPS = 1300
 _SOURCE = "trained by this project on synthesised sounds; see card.md"
@@ -90,7 +90,7 @@ class VoiceStages:
             dataset=self.short, folder=self.folder, steps=steps, device=self.device
         )
         start = None if self._shipped is None else self._shipped.vocoder
-        stage.train(start).save_pretrained(self.folder / "vocoder")
+        stage.train(self.vae().to(self.device), start).save_pretrained(self.folder / "vocoder")
 
     def finish_vocoder(self, steps: int) -> None:
         """Sharpen the vocoder against critics."""

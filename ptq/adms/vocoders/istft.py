@@ -1,7 +1,13 @@
-"""A frame-rate vocoder: ConvNeXt blocks at the mel frame rate, then one inverse STFT.
+"""A frame-rate vocoder: ConvNeXt blocks at the mel frame rate, then inverse STFTs.
 
 After Vocos (Siuzdak 2023, arXiv 2306.00814). All layers run once per frame instead of once per
 sample, which makes it two orders cheaper on a CPU than a transposed-convolution vocoder.
+
+Where a sound is steady, all frames look alike, and layers that treat all frames alike give every
+frame the same phase: tones would land on multiples of the frame rate, and noise would buzz at it.
+So three parts are added up, as in sinusoids-plus-noise models (Serra and Smith 1990): pulses, whose
+phases count from their frame; tones, whose phases count from the start of the clip, so that a
+constant is a steady tone; and noise, whose phases are drawn.
 """
 
 import json
@@ -14,11 +20,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptq.adms.vocoders.overlap import overlap_add
 from ptq.errors import CheckpointError
 
 CLASS_NAME = "IstftVocoder"
 WEIGHTS_NAME = "model.safetensors"
 _MAX_MAGNITUDE = 100.0
+# Frames of drawn noise before it repeats: ten seconds.
+NOISE_FRAMES = 1024
+# Tones and noise start as a whisper, for a vocoder that learns to use them.
+_WHISPER = -4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +41,8 @@ class IstftVocoderConfig:
     hidden: int = 768
     n_blocks: int = 6
     n_fft: int = 640
+    tone_n_fft: int = 2048
+    tone_stride: int = 2
     hop_length: int = 160
     sampling_rate: int = 16_000
     mel_mean: float = -4.6
@@ -55,10 +68,22 @@ class ConvNeXtBlock(nn.Module):
         return mixed
 
 
+def _magnitude(log_magnitude: Tensor) -> Tensor:
+    return torch.exp(log_magnitude.float()).clamp(max=_MAX_MAGNITUDE)
+
+
+def _spectrum(outputs: Tensor) -> Tensor:
+    """Complex ``(batch, frames, bins)`` of log magnitudes and phases beside each other."""
+    log_magnitude, phase = outputs.float().chunk(2, dim=-1)
+    return torch.polar(_magnitude(log_magnitude), phase)
+
+
 class IstftVocoder(nn.Module):
     """Log-mel frames to a waveform."""
 
     window: Tensor
+    tone_window: Tensor
+    noise: Tensor
 
     def __init__(self, config: IstftVocoderConfig) -> None:
         super().__init__()
@@ -70,32 +95,59 @@ class IstftVocoder(nn.Module):
         )
         self.norm_out = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.n_fft + 2)
+        self.noise_head = nn.Linear(config.width, config.n_fft // 2 + 1)
+        self.tone_head = nn.Linear(config.width, config.tone_n_fft + 2)
+        nn.init.constant_(self.noise_head.bias, _WHISPER)
+        nn.init.constant_(self.tone_head.bias[: config.tone_n_fft // 2 + 1], _WHISPER)
+        drawn = torch.Generator().manual_seed(0)
+        shape = (NOISE_FRAMES, config.n_fft // 2 + 1)
+        noise = torch.randn(shape, dtype=torch.complex64, generator=drawn)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("tone_window", torch.hann_window(config.tone_n_fft), persistent=False)
+        self.register_buffer("noise", noise, persistent=False)
 
-    def forward(self, mel: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, first_noise: int = 0) -> Tensor:
         """Synthesise ``(batch, samples)`` from ``(batch, frames, n_mels)`` normalised log-mel.
 
         ``samples`` is ``frames · hop_length``. The frame layout is transformers'
         ``SpeechT5HifiGan``'s, so that both vocoders serve the same adapter.
+
+        Args:
+            mel: The frames.
+            first_noise: At which frame of the drawn noise to begin.
         """
+        hidden = self.trunk(mel)
+        return self.transients(hidden, first_noise) + self.tones(hidden)
+
+    def trunk(self, mel: Tensor) -> Tensor:
+        """What all parts are made from, ``(batch, frames, width)``."""
         x = self.norm_in(self.conv_in(mel.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        log_magnitude, phase = self.head(self.norm_out(x.transpose(1, 2))).float().chunk(2, dim=-1)
-        magnitude = torch.exp(log_magnitude).clamp(max=_MAX_MAGNITUDE)
-        return self._overlap_add(torch.polar(magnitude, phase))
+        hidden: Tensor = self.norm_out(x.transpose(1, 2))
+        return hidden
 
-    def _overlap_add(self, spectrum: Tensor) -> Tensor:
-        """Invert ``(batch, frames, bins)`` with a squared-window normalised overlap-add."""
-        n_fft, hop = self.config.n_fft, self.config.hop_length
-        frames = torch.fft.irfft(spectrum, n_fft) * self.window
-        count = frames.shape[1]
-        length = (count - 1) * hop + n_fft
-        fold = {"output_size": (1, length), "kernel_size": (1, n_fft), "stride": (1, hop)}
-        signal = F.fold(frames.transpose(1, 2), **fold)[:, 0, 0]
-        envelope = F.fold((self.window**2)[None, :, None].expand(1, -1, count), **fold)[0, 0, 0]
-        pad = (n_fft - hop) // 2
-        return (signal / envelope.clamp(min=1e-8))[:, pad : pad + count * hop]
+    def transients(self, hidden: Tensor, first_noise: int = 0) -> Tensor:
+        """Pulses and noise ``(batch, samples)``."""
+        n_fft, hop, count = self.config.n_fft, self.config.hop_length, hidden.shape[1]
+        spectrum = _spectrum(self.head(hidden))
+        places = (torch.arange(count, device=hidden.device) + first_noise) % NOISE_FRAMES
+        loudness = _magnitude(self.noise_head(hidden))
+        spectrum = spectrum + loudness * self.noise[places]
+        return overlap_add(spectrum, self.window, hop, (n_fft - hop) // 2, count * hop)
+
+    def tones(self, hidden: Tensor) -> Tensor:
+        """Steady tones and slow glides ``(batch, samples)``."""
+        n_fft, stride = self.config.tone_n_fft, self.config.tone_stride
+        hop, length = self.config.hop_length * stride, hidden.shape[1] * self.config.hop_length
+        log_magnitude, phase = self.tone_head(hidden[:, ::stride]).float().chunk(2, dim=-1)
+        frames = torch.arange(phase.shape[1], device=phase.device)
+        bins = torch.arange(phase.shape[2], device=phase.device)
+        # In whole samples of a turn, which stay exact however long the clip is.
+        turned = torch.outer(frames * hop, bins) % n_fft * (2 * torch.pi / n_fft)
+        spectrum = torch.polar(_magnitude(log_magnitude), phase + turned)
+        lead = (n_fft - self.config.hop_length) // 2
+        return overlap_add(spectrum, self.tone_window, hop, lead, length)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.json`` and the weights into a folder."""
