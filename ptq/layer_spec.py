@@ -51,6 +51,7 @@ class LayerInfo:
         bias_parameters: values of the bias.
         split: input channel at which the hidden half of a concatenated input ends, if it has one.
         idle: whether generation never runs it, so that only its weights can be quantized.
+        grouped: whether it is a convolution whose outputs see a part of the input channels each.
     """
 
     name: str
@@ -61,6 +62,7 @@ class LayerInfo:
     bias_parameters: int = 0
     split: int | None = None
     idle: bool = False
+    grouped: bool = False
 
     @property
     def part(self) -> str:

@@ -139,6 +139,7 @@ def _describe(name: str, module: nn.Module, kind: LayerKind, split: int | None) 
         parameters=weight.numel(),
         bias_parameters=bias.numel() if isinstance(bias, Tensor) else 0,
         idle=is_idle(module),
+        grouped=groups > 1,
         split=split,
     )
 

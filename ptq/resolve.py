@@ -8,11 +8,20 @@ from math import lcm
 
 from ptq.config import QuantConfig, QuantRule, format_rule
 from ptq.errors import ConfigError, UnusedRuleError
-from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
-from ptq.scheme import KEEP, Granularity, LayerScheme, WeightScheme, resolve_group_size
+from ptq.layer_spec import DENOISER, LayerInfo, LayerKind, LayerSpec, group_basis
+from ptq.scheme import (
+    KEEP,
+    Granularity,
+    LayerScheme,
+    Rounding,
+    WeightScheme,
+    resolve_group_size,
+)
 from ptq.spelling import nearest_layers
 
 _LAST = "{last}"
+# Rounding by data needs an input whose windows are multiplied with all of a weight's row.
+_ROUNDED_BY_DATA = (LayerKind.LINEAR, LayerKind.CONV1D, LayerKind.CONV2D)
 MAX_COMMON_BUCKETS = 100
 
 
@@ -21,7 +30,8 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
 
     Rules for attention probabilities are those with ``unsigned`` activations; all other rules but
     ``keep`` pass such sites by. Embeddings and layers that generation never runs have weights only,
-    only the denoiser has timestep buckets, and no rule means keep.
+    which are rounded to nearest, as are those of grouped and transposed convolutions; only the
+    denoiser has timestep buckets, and no rule means keep.
 
     Raises:
         UnusedRuleError: for a rule that is not optional and decides no layer.
@@ -104,6 +114,8 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
         activation = replace(activation, timestep_buckets=1)
     if weight is not None and rule is not None:
         weight = _resolve_groups(weight, rule, info)
+        if info.idle or info.grouped or info.kind not in _ROUNDED_BY_DATA:
+            weight = replace(weight, rounding=Rounding.NEAREST)
     return LayerSpec(
         name=info.name,
         scheme=LayerScheme(weight=weight, activation=activation),

@@ -16,6 +16,7 @@ r"""The rules of a configuration as text, one rule a line, for people who edit t
     w4a8             both at once
     tensor channel group g16 … g128    what shares a weight scale; "group" picks the size itself
     sym asym         weights without or with a zero point
+    nearest gptq     how weights are rounded; gptq calibrates, and layers without data go to nearest
     minmax mse       range search, of the ``w`` or ``a`` before it; after ``w4a8``, of the weight
     p99.9            activation range from percentiles
     static dynamic   where an activation range comes from
@@ -40,6 +41,7 @@ from ptq.scheme import (
     Granularity,
     LayerScheme,
     RangeSearch,
+    Rounding,
     WeightScheme,
 )
 from ptq.spelling import nearest
@@ -51,6 +53,8 @@ _WEIGHT_WORDS: dict[str, _Settings] = {
     "group": {"granularity": Granularity.PER_GROUP, "group_size": None},
     "sym": {"symmetric": True},
     "asym": {"symmetric": False},
+    "nearest": {"rounding": Rounding.NEAREST},
+    "gptq": {"rounding": Rounding.GPTQ},
 }
 _ACTIVATION_WORDS: dict[str, _Settings] = {
     "static": {"mode": ActivationMode.STATIC},
@@ -165,6 +169,8 @@ def _weight_words(scheme: WeightScheme) -> list[str]:
         words.append("sym" if scheme.symmetric else "asym")
     if scheme.range_search is RangeSearch.MSE:
         words.append("mse")
+    if scheme.rounding is not Rounding.NEAREST:
+        words.append(scheme.rounding.value)
     return words
 
 

@@ -37,6 +37,16 @@ class RangeSearch(StrEnum):
     MSE = "mse"
 
 
+class Rounding(StrEnum):
+    """How a weight finds its code.
+
+    ``NEAREST`` looks at the weight alone, ``GPTQ`` at what calibration saw the layer be given.
+    """
+
+    NEAREST = "nearest"
+    GPTQ = "gptq"
+
+
 class ActivationMode(StrEnum):
     """Where an activation range comes from.
 
@@ -59,6 +69,7 @@ class WeightScheme:
             ``PER_GROUP`` asks for the largest of 128, 64, 32, 16 that divides the row.
         symmetric: levels −(2^(b−1)−1) … 2^(b−1)−1 without a zero point, else 0 … 2^b−1 with one.
         range_search: ``MIN_MAX`` or ``MSE``.
+        rounding: ``NEAREST`` or ``GPTQ``.
     """
 
     bits: int
@@ -66,6 +77,7 @@ class WeightScheme:
     group_size: int | None = None
     symmetric: bool = True
     range_search: RangeSearch = RangeSearch.MIN_MAX
+    rounding: Rounding = Rounding.NEAREST
 
     def __post_init__(self) -> None:
         if self.bits not in WEIGHT_BITS:
@@ -108,6 +120,7 @@ class WeightScheme:
             group_size=None if data.get("group_size") is None else _integer(data, "group_size"),
             symmetric=_boolean(data, "symmetric", default=True),
             range_search=_member(RangeSearch, data.get("range_search", RangeSearch.MIN_MAX)),
+            rounding=_member(Rounding, data.get("rounding", Rounding.NEAREST)),
         )
 
 

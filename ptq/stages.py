@@ -2,20 +2,26 @@
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
 from ptq.calibration.calibrator import Calibrator, static_buckets
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights, rounds_by_data
+from ptq.calibration.states import StateSet
 from ptq.checkpoint import load_packed, packed_plan, save_packed
 from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
@@ -27,10 +33,13 @@ from ptq.quantize import quantize_
 from ptq.run_folder import RunFolder, damage
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
+from ptq.weights import QuantizedWeight
 
+T = TypeVar("T")
 PLAN = "plan.json"
 CALIBRATION = "calibration"
 MANIFEST = f"{CALIBRATION}/manifest.json"
+STATES = f"{CALIBRATION}/states.safetensors"
 STATS = f"{CALIBRATION}/stats.safetensors"
 PACKED = "packed"
 FULL, SECOND, QUANTIZED = "reference", "second-seed", "quantized"
@@ -156,16 +165,12 @@ def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float
 
 def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
-    if not static_buckets(plan):
+    if not static_buckets(plan) and not any(map(rounds_by_data, plan.quantized)):
         return {}
-    stats_file = study.run.path / STATS
-    if not stats_file.exists():
+    if not (study.run.path / STATS).exists():
         with study.timed(Stage.CALIBRATE):
             _calibrate(study, plan)
-    try:
-        return stats_from_tensors(load_file(stats_file))
-    except (OSError, KeyError, SafetensorError) as error:
-        raise CheckpointError(damage(stats_file, error)) from error
+    return _read(study, STATS, stats_from_tensors)
 
 
 def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
@@ -179,10 +184,43 @@ def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
     )
     found = calibrator(plan)
     study.run.write_text(MANIFEST, found.manifest.to_json())
-    target = study.run.file(STATS)
+    _write_tensors(study.run, STATES, found.states.to_tensors())
+    # The statistics are written last: where they exist, the rest does.
+    _write_tensors(study.run, STATS, stats_to_tensors(found.stats))
+
+
+def _write_tensors(run: RunFolder, name: str, tensors: Mapping[str, Tensor]) -> None:
+    target = run.file(name)
     partial = target.with_name(target.name + ".partial")
-    save_file(stats_to_tensors(found.stats), partial)
+    save_file(dict(tensors), partial)
     partial.replace(target)
+
+
+def _read(study: StudyContext, name: str, take: Callable[[dict[str, Tensor]], T]) -> T:
+    path = study.run.path / name
+    try:
+        return take(load_file(path))
+    except (OSError, KeyError, SafetensorError) as error:
+        raise CheckpointError(damage(path, error)) from error
+
+
+def _rounded(study: StudyContext, plan: QuantPlan) -> dict[str, QuantizedWeight]:
+    """Codes of the weights that are rounded by what calibration saw."""
+    if not any(map(rounds_by_data, plan.quantized)):
+        return {}
+    manifest = CalibrationManifest.from_json(
+        (study.run.path / MANIFEST).read_text(encoding="utf-8")
+    )
+    states = _read(
+        study, STATES, lambda t: StateSet.from_tensors(t, manifest.prompts, study.settings)
+    )
+    replay = Replay(
+        adm=study.adm,
+        states=states,
+        progress=lambda done, total: study.tell(Stage.QUANTIZE, done, total + 1),
+        should_stop=study.should_stop,
+    )
+    return rounded_weights(replay, plan)
 
 
 def quantize_stage(
@@ -194,7 +232,13 @@ def quantize_stage(
         quantized = _packed(study.adm, folder, plan)
         if quantized is None:
             quantized = copy.deepcopy(study.adm)
-            quantize_(quantized.parts(), plan, stats, should_stop=study.should_stop)
+            quantize_(
+                quantized.parts(),
+                plan,
+                stats,
+                weights=_rounded(study, plan),
+                should_stop=study.should_stop,
+            )
             save_packed(folder, quantized.parts(), plan)
     study.tell(Stage.QUANTIZE, 1, 1, folder)
     return quantized

@@ -8,7 +8,8 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
-from ptq.calibration.states import Progress, StateRecorder, no_progress
+from ptq.calibration.replay import Replay
+from ptq.calibration.states import Progress, StateRecorder, StateSet, no_progress
 from ptq.calibration.strategies import strategy
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import inventory
@@ -21,9 +22,10 @@ from ptq.study_config import CalibrationSettings
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """Statistics and what they were measured on."""
+    """Statistics, the states that they were measured on, and what those came from."""
 
     stats: CalibrationStats
+    states: StateSet
     manifest: CalibrationManifest
 
 
@@ -65,16 +67,20 @@ class Calibrator:
             should_stop=self.should_stop,
         )
         pool = recorder.record(prompts)
-        chosen = chooser.states(pool, self.wanted.states, self.wanted.seed)
+        states = StateSet.of(pool, chooser.states(pool, self.wanted.states, self.wanted.seed))
         observation = Observation(
             sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
             buckets=common_buckets(static_buckets(plan).values()),
+        )
+        replay = Replay(
+            adm=self.adm,
+            states=states,
             progress=lambda done, steps: self.progress(
                 len(prompts) + done * self.sampling.steps // steps, total
             ),
             should_stop=self.should_stop,
         )
-        stats = observe_states(self.adm, pool, chosen, observation)
+        stats = observe_states(replay, observation)
         manifest = CalibrationManifest(
             strategy=chooser.id,
             model_hash=self.adm.source_hash,
@@ -85,9 +91,9 @@ class Calibrator:
             seed=self.wanted.seed,
             buckets=observation.buckets,
             prompts=prompts,
-            states=len(chosen),
+            states=len(states),
         )
-        return Calibration(stats=stats, manifest=manifest)
+        return Calibration(stats=stats, states=states, manifest=manifest)
 
 
 def common_buckets(wanted: Iterable[int]) -> int:

@@ -1,9 +1,11 @@
 """Denoiser states along the deployed sampler's trajectory for calibration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel, Conditioning
@@ -38,6 +40,63 @@ class StatePool:
     def n_steps(self) -> int:
         """Steps of a trajectory."""
         return self.inputs.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StateSet:
+    """The states that a strategy chose, ready to be replayed.
+
+    Attributes:
+        inputs: What the denoiser is given, ``(states, channels, frames, mels)``.
+        rows: Prompt of each state, ``(states,)`` int64.
+        steps: Step of each state, ``(states,)`` int64.
+        finals: Latents after the last step, ``(prompts, channels, frames, mels)``.
+        prompts: The texts.
+        settings: How the trajectories were sampled.
+    """
+
+    inputs: Tensor
+    rows: Tensor
+    steps: Tensor
+    finals: Tensor
+    prompts: tuple[str, ...]
+    settings: SamplingSettings
+
+    @classmethod
+    def of(cls, pool: StatePool, chosen: NDArray[np.int64]) -> "StateSet":
+        """Take states out of a pool.
+
+        Args:
+            pool: Recorded trajectories.
+            chosen: ``(count, 2)`` pairs of prompt and step.
+        """
+        rows, steps = torch.from_numpy(np.ascontiguousarray(chosen.T))
+        return cls(
+            inputs=pool.inputs[rows, steps],
+            rows=rows,
+            steps=steps,
+            finals=pool.finals,
+            prompts=pool.prompts,
+            settings=pool.settings,
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The states as named tensors, ready for a safetensors file."""
+        return {name: getattr(self, name).contiguous() for name in _TENSORS}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], prompts: tuple[str, ...], settings: SamplingSettings
+    ) -> "StateSet":
+        """Read what ``to_tensors`` gave; a missing tensor is a ``KeyError``."""
+        found = {name: tensors[name] for name in _TENSORS}
+        return cls(**found, prompts=prompts, settings=settings)
+
+
+_TENSORS = ("inputs", "rows", "steps", "finals")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import Observation, observe_states, observing
-from ptq.calibration.states import StatePool, StateRecorder
+from ptq.calibration.replay import Replay
+from ptq.calibration.states import StatePool, StateRecorder, StateSet
 from ptq.calibration.strategies import UniformStrategy, strategy
 from ptq.context import current_step
 from ptq.errors import CalibrationError, Cancelled, ConfigError
@@ -120,8 +121,8 @@ def test_every_site_is_observed_in_both_branches_at_every_step(
 
     handle = tiny_adm.unet.register_forward_pre_hook(note)
     chosen = UniformStrategy().states(pool, 6, seed=0)
-    wanted = Observation(sites=sites, buckets=2)
-    stats = observe_states(tiny_adm, pool, chosen, wanted)
+    replay = Replay(adm=tiny_adm, states=StateSet.of(pool, chosen))
+    stats = observe_states(replay, Observation(sites=sites, buckets=2))
     handle.remove()
     assert set(stats) == {site.name for site in sites}
     assert [step for step, _ in seen] == list(range(STEPS))
@@ -138,7 +139,7 @@ def test_hooks_are_gone_after_an_exception(
     tiny_adm: AudioLDM, sites: tuple[LayerInfo, ...]
 ) -> None:
     def interrupted() -> None:
-        with observing(tiny_adm.parts(), sites, buckets=2):
+        with observing(tiny_adm.parts(), Observation(sites=sites, buckets=2)):
             assert n_hooks(tiny_adm) == len(sites)
             raise KeyboardInterrupt
 
@@ -151,7 +152,8 @@ def test_hooks_are_gone_when_a_site_does_not_exist(
     tiny_adm: AudioLDM, sites: tuple[LayerInfo, ...]
 ) -> None:
     wrong = (*sites[:2], replace(sites[0], name="denoiser.nowhere"))
-    with pytest.raises(ValueError, match="nowhere"), observing(tiny_adm.parts(), wrong, buckets=1):
+    wanted = Observation(sites=wrong, buckets=1)
+    with pytest.raises(ValueError, match="nowhere"), observing(tiny_adm.parts(), wanted):
         pass
     assert n_hooks(tiny_adm) == 0
 
@@ -160,16 +162,29 @@ def test_observation_stops_at_the_next_step(
     tiny_adm: AudioLDM, pool: StatePool, sites: tuple[LayerInfo, ...]
 ) -> None:
     done: list[int] = []
-    wanted = Observation(
-        sites=sites,
-        buckets=1,
+    chosen = np.array([[0, step] for step in range(STEPS)])
+    replay = Replay(
+        adm=tiny_adm,
+        states=StateSet.of(pool, chosen),
         progress=lambda i, _: done.append(i),
         should_stop=lambda: len(done) == 2,
     )
-    chosen = np.array([[0, step] for step in range(STEPS)])
     with pytest.raises(Cancelled, match="step 3 of 4"):
-        observe_states(tiny_adm, pool, chosen, wanted)
+        observe_states(replay, Observation(sites=sites, buckets=1))
     assert n_hooks(tiny_adm) == 0
+
+
+def test_states_are_written_and_read_back(pool: StatePool) -> None:
+    states = StateSet.of(pool, np.array([[2, 1], [0, 3]]))
+    assert torch.equal(states.inputs[0], pool.inputs[2, 1])
+    again = StateSet.from_tensors(states.to_tensors(), states.prompts, states.settings)
+    assert len(again) == 2
+    for name, tensor in states.to_tensors().items():
+        assert torch.equal(again.to_tensors()[name], tensor), name
+    with pytest.raises(KeyError, match="steps"):
+        StateSet.from_tensors(
+            {"inputs": states.inputs, "rows": states.rows}, states.prompts, states.settings
+        )
 
 
 def test_recording_stops_too(tiny_adm: AudioLDM, pool: StatePool) -> None:

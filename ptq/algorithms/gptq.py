@@ -1,0 +1,115 @@
+"""GPTQ (Frantar et al., arXiv 2210.17323): rounding that makes up for its own errors.
+
+The columns of a weight are rounded one after the other; what each leaves over is spread over the
+columns that are still open, so that the output changes least for inputs with the second moment
+H = E[x xᵀ]. Columns with the most energy go first (the paper's *activation order*), in blocks of
+128. The scales are given and stay: with groups this is what its authors call static groups.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ptq.affine import code_limits
+from ptq.scheme import WeightScheme
+from ptq.weights import QuantizedWeight, spread
+
+_BLOCK = 128
+# Added to the diagonal, as a share of its mean, and doubled until H can be factorised.
+_DAMPING = 0.01
+_MOST_DAMPING = 1.0
+
+
+def output_error(rows: Tensor, estimate: Tensor, moment: Tensor) -> Tensor:
+    """Return the expected squared error of each output, the diagonal of Δ H Δᵀ, shape (rows,).
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        estimate: what stands for it, same shape.
+        moment: second moment of the inputs (columns, columns).
+    """
+    difference = rows.float() - estimate
+    return ((difference @ moment) * difference).sum(dim=1)
+
+
+def gptq_codes(
+    rows: Tensor, start: QuantizedWeight, scheme: WeightScheme, moment: Tensor
+) -> QuantizedWeight:
+    """Return ``start`` with codes whose outputs come closest; no output gets worse.
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        start: its rounding to nearest, whose scales and zero points are kept.
+        scheme: what ``start`` was made with.
+        moment: second moment of the inputs (columns, columns), symmetric.
+    """
+    moment = moment.float()
+    order = moment.diagonal().argsort(descending=True)
+    grid = _Grid.of(start, scheme, order)
+    codes = _round_columns(rows.float()[:, order], grid, _feedback(moment[order][:, order]))
+    found = replace(start, codes=codes[:, order.argsort()].to(start.codes.dtype))
+    better = output_error(rows, found.dequantize(), moment) < output_error(
+        rows, start.dequantize(), moment
+    )
+    return replace(start, codes=torch.where(better[:, None], found.codes, start.codes))
+
+
+class _Grid:
+    """The quantizer of every single weight."""
+
+    def __init__(self, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> None:
+        self._scale, self._zero_point, self._limits = scale, zero_point, limits
+
+    @classmethod
+    def of(cls, weight: QuantizedWeight, scheme: WeightScheme, order: Tensor) -> "_Grid":
+        scale = spread(weight.scale.float(), weight.blocks)
+        zero_point = torch.zeros_like(scale)
+        if weight.zero_point is not None:
+            zero_point = spread(weight.zero_point.float(), weight.blocks)
+        full = (len(scale), len(order))
+        return cls(
+            scale.expand(full)[:, order],
+            zero_point.expand(full)[:, order],
+            code_limits(scheme.bits, symmetric=scheme.symmetric),
+        )
+
+    def code(self, values: Tensor, column: int) -> tuple[Tensor, Tensor]:
+        """Codes of one column of values, and the values that they stand for."""
+        scale, zero_point = self._scale[:, column], self._zero_point[:, column]
+        codes = (values / scale).round_().add_(zero_point).clamp_(*self._limits)
+        return codes, (codes - zero_point) * scale
+
+
+def _round_columns(values: Tensor, grid: _Grid, feedback: Tensor) -> Tensor:
+    """Round column by column; errors reach the rest of a block at once, later blocks afterwards."""
+    values = values.clone()
+    codes = torch.empty_like(values)
+    for start in range(0, values.shape[1], _BLOCK):
+        stop = min(start + _BLOCK, values.shape[1])
+        errors = torch.empty_like(values[:, start:stop])
+        for column in range(start, stop):
+            row = feedback[column]
+            codes[:, column], rounded = grid.code(values[:, column], column)
+            error = (values[:, column] - rounded) / row[column]
+            values[:, column:stop] -= error[:, None] * row[column:stop]
+            errors[:, column - start] = error
+        values[:, stop:] -= errors @ feedback[start:stop, stop:]
+    return codes
+
+
+def _feedback(moment: Tensor) -> Tensor:
+    """The upper Cholesky factor of the inverse of the damped second moment."""
+    damped = moment.clone()
+    # An input that is always zero ties its weight to nothing.
+    damped.diagonal()[moment.diagonal() == 0] = 1.0
+    share = _DAMPING
+    while True:
+        shifted = damped + torch.diag_embed(share * damped.diagonal().mean().expand(len(damped)))
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if not failed or share >= _MOST_DAMPING:
+            break
+        share *= 2
+    inverse = torch.cholesky_inverse(factor)
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return upper

@@ -1,0 +1,83 @@
+"""Second moments of what layers multiply their weights with: what output-aware rounding needs."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptq.calibration.replay import Replay, watching
+from ptq.errors import CalibrationError
+from ptq.layer_spec import LayerInfo, LayerKind
+from ptq.layers import get_layer
+
+# Rows of one call that are taken in; neighbours on a spectrogram say nearly the same.
+_ROWS = 4096
+_EDGES = "_reversed_padding_repeated_twice"  # what nn.Conv2d hands to pad
+
+
+def input_rows(layer: nn.Module, kind: LayerKind, values: Tensor) -> Tensor:
+    """Return what one output value is the product of, row by row: (rows, columns).
+
+    A linear layer multiplies each token, a convolution each window of its padded input, flattened
+    as (channels, height, width), which is the order of its weight.
+
+    Args:
+        layer: a linear layer or an ungrouped convolution.
+        kind: of the layer.
+        values: its input.
+    """
+    if kind is LayerKind.LINEAR:
+        return values.reshape(-1, values.shape[-1])
+    pads = getattr(layer, _EDGES)
+    mode = layer.padding_mode if layer.padding_mode != "zeros" else "constant"
+    padded = F.pad(values, pads, mode=str(mode)) if any(pads) else values
+    if kind is LayerKind.CONV1D:
+        padded = padded.unsqueeze(2)
+    kernel, dilation, stride = (
+        (1, *getattr(layer, name))[-2:] for name in ("kernel_size", "dilation", "stride")
+    )
+    windows = F.unfold(padded, kernel, dilation=dilation, stride=stride)
+    return windows.transpose(1, 2).reshape(-1, windows.shape[1])
+
+
+class MomentObserver:
+    """Adds up E[x xᵀ] of one layer's input, shape (columns, columns)."""
+
+    def __init__(self, layer: nn.Module, info: LayerInfo) -> None:
+        self._layer, self._kind = layer, info.kind
+        self._sum = torch.zeros((info.row, info.row))
+        self._count = 0
+
+    def __call__(self, values: Tensor) -> None:
+        """Take in the input of one call."""
+        rows = input_rows(self._layer, self._kind, values.detach().float())
+        rows = rows[:: max(1, len(rows) // _ROWS)]
+        self._sum.addmm_(rows.T, rows)
+        self._count += len(rows)
+
+    def result(self) -> Tensor:
+        """Return the mean of what was seen.
+
+        Raises:
+            CalibrationError: when nothing was seen, or values were not finite.
+        """
+        if not self._count or not torch.isfinite(self._sum.diagonal()).all():
+            raise CalibrationError(
+                "a layer saw no data, or values that are not finite, during calibration; round its"
+                " weight to nearest."
+            )
+        return self._sum / self._count
+
+
+def observe_moments(replay: Replay, sites: Sequence[LayerInfo]) -> Mapping[str, Tensor]:
+    """Run states through a model and return the second moment of each site's input.
+
+    Raises:
+        Cancelled: As soon as the replay is told to stop.
+    """
+    parts = replay.adm.parts()
+    observers = {info.name: MomentObserver(get_layer(parts, info.name), info) for info in sites}
+    with watching(parts, observers):
+        replay({info.part for info in sites})
+    return {name: observer.result() for name, observer in observers.items()}

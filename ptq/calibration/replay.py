@@ -1,0 +1,99 @@
+"""Runs recorded states through a model once more, for whoever watches its layers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ptq.adms.base import AudioDiffusionModel, Conditioning
+from ptq.adms.sampling import ShouldStop, never_stop, predict
+from ptq.calibration.states import Progress, StateSet, no_progress
+from ptq.context import StepContext
+from ptq.errors import Cancelled
+from ptq.layer_spec import DENOISER
+from ptq.layers import get_layer
+
+OnInput = Callable[[Tensor], None]
+
+
+@contextmanager
+def watching(parts: Mapping[str, nn.Module], watchers: Mapping[str, OnInput]) -> Iterator[None]:
+    """Hand the inputs of layers to watchers; the hooks are gone afterwards, whatever happens.
+
+    Args:
+        parts: The model's parts.
+        watchers: What to call with the input of each layer, by layer name.
+    """
+    handles = []
+    try:
+        for name, watcher in watchers.items():
+            handles.append(get_layer(parts, name).register_forward_hook(_hook(watcher)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(watcher: OnInput) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        watcher(inputs[0])
+
+    return hook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Runs states through a model.
+
+    Attributes:
+        adm: The model.
+        states: What to run through it.
+        progress: Told after every step of states.
+        should_stop: Asked before every step of states.
+    """
+
+    adm: AudioDiffusionModel
+    states: StateSet
+    progress: Progress = no_progress
+    should_stop: ShouldStop = never_stop
+
+    @torch.inference_mode()
+    def __call__(self, parts: set[str]) -> None:
+        """Run the named parts; both guidance branches pass through the denoiser.
+
+        Raises:
+            Cancelled: As soon as ``should_stop`` says so.
+        """
+        if DENOISER in parts:
+            self._run_denoiser()
+        if parts & {"text_encoder", "conditioner"}:
+            self.adm.encode(self.states.prompts)
+        if parts & {"vae", "vocoder"}:
+            for latents in self.states.finals:
+                self.adm.vocode(self.adm.decode(latents[None]))
+
+    def _run_denoiser(self) -> None:
+        states, settings = self.states, self.states.settings
+        times = self.adm.schedule(settings.steps)
+        encoded = self.adm.encode(states.prompts)
+        steps = sorted(set(states.steps.tolist()))
+        for done, step in enumerate(steps, start=1):
+            if self.should_stop():
+                raise Cancelled(f"Stopped before calibration step {done} of {len(steps)}.")
+            here = states.steps == step
+            rows = states.rows[here]
+            context = StepContext(
+                step=step, n_steps=len(times), t=times[step], sample_ids=tuple(rows.tolist())
+            )
+            conditioning = _rows(encoded, rows)
+            predict(self.adm, states.inputs[here], conditioning, context, settings.guidance)
+            self.progress(done, len(steps))
+
+
+def _rows(conditioning: Conditioning, rows: Tensor) -> Conditioning:
+    return Conditioning(
+        cond={key: value[rows] for key, value in conditioning.cond.items()},
+        uncond={key: value[rows] for key, value in conditioning.uncond.items()},
+    )

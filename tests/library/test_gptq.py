@@ -1,0 +1,196 @@
+"""GPTQ and the second moments that it rounds by: outputs gain what single weights lose."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.sampling import SamplingSettings
+from ptq.algorithms import quantize_weight
+from ptq.algorithms.gptq import gptq_codes, output_error
+from ptq.calibration.moments import MomentObserver, input_rows
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights, rounds_by_data
+from ptq.calibration.states import StateRecorder, StateSet
+from ptq.checkpoint import packed_plan
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import CalibrationError, Cancelled
+from ptq.layers import get_layer, inventory, layer_kind
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.quantize import weight_rows
+from ptq.scheme import Granularity, RangeSearch, Rounding, WeightScheme
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import CalibrationSettings, StudyConfig
+
+COLUMNS = 192
+SCHEMES = [
+    WeightScheme(bits=4),
+    WeightScheme(bits=3, symmetric=False, range_search=RangeSearch.MSE),
+    WeightScheme(bits=4, granularity=Granularity.PER_GROUP, group_size=64, symmetric=False),
+    WeightScheme(bits=8, granularity=Granularity.PER_TENSOR),
+]
+
+
+def weight_and_inputs(seed: int = 0, rank: int = 24) -> tuple[Tensor, Tensor]:
+    """A weight, and inputs whose channels depend on one another, as those of a layer do."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn((32, COLUMNS), generator=generator)
+    mixed = torch.randn((2048, rank), generator=generator)
+    inputs = mixed @ torch.randn((rank, COLUMNS), generator=generator)
+    return weight, inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
+
+
+def moment_of(inputs: Tensor) -> Tensor:
+    return inputs.T @ inputs / len(inputs)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_it_loses_in_the_weight_and_wins_in_the_output(scheme: WeightScheme) -> None:
+    weight, inputs = weight_and_inputs()
+    nearest = quantize_weight(weight, scheme)
+    found = gptq_codes(weight, nearest, scheme, moment_of(inputs))
+
+    def error(estimate: Tensor) -> tuple[float, float]:
+        of_weight = (weight - estimate).square().sum()
+        return float(of_weight), float((inputs @ (weight - estimate).T).square().sum())
+
+    own, other = error(found.dequantize()), error(nearest.dequantize())
+    assert own[0] > other[0], "nearest has the least weight error there is"
+    assert own[1] < 0.8 * other[1]
+    assert torch.equal(found.scale, nearest.scale)
+    assert found.codes.dtype is nearest.codes.dtype
+
+
+def test_independent_inputs_are_rounded_to_nearest() -> None:
+    weight, _ = weight_and_inputs()
+    nearest = quantize_weight(weight, SCHEMES[0])
+    energies = torch.linspace(0.1, 3.0, COLUMNS)
+    assert torch.equal(
+        gptq_codes(weight, nearest, SCHEMES[0], torch.diag(energies)).codes, nearest.codes
+    )
+
+
+def test_no_output_gets_worse_and_dead_inputs_do_no_harm() -> None:
+    weight, inputs = weight_and_inputs(seed=1, rank=180)
+    inputs[:, 5:20] = 0.0
+    moment = moment_of(inputs)
+    nearest = quantize_weight(weight, SCHEMES[0])
+    found = gptq_codes(weight, nearest, SCHEMES[0], moment)
+    before, after = (output_error(weight, w.dequantize(), moment) for w in (nearest, found))
+    assert (after <= before).all()
+    assert torch.isfinite(found.dequantize()).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(6, 5), (2, 7, 6)),
+        (nn.Conv1d(4, 5, 3, padding=1, stride=2), (2, 4, 9)),
+        (nn.Conv1d(4, 5, 5, padding="same"), (2, 4, 9)),
+        (nn.Conv2d(4, 5, (3, 2), padding=(1, 0), dilation=(2, 1)), (2, 4, 9, 8)),
+        (nn.Conv2d(4, 5, 3, padding=1, padding_mode="reflect", stride=(2, 1)), (2, 4, 9, 8)),
+        (nn.Conv2d(4, 5, 1), (2, 4, 3, 3)),
+    ],
+    ids=repr,
+)
+def test_the_rows_of_an_input_times_the_weight_are_the_output(
+    layer: nn.Module, shape: tuple[int, ...]
+) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    kind = layer_kind(layer)
+    assert kind is not None
+    rows = input_rows(layer, kind, values)
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    product = rows @ weight.reshape(len(weight), -1).T + bias
+    output = layer(values)
+    flat = output if isinstance(layer, nn.Linear) else output.movedim(1, -1)
+    assert torch.allclose(product, flat.reshape(-1, 5), atol=1e-5)
+
+
+def test_a_layer_without_data_is_named_as_such() -> None:
+    parts = {"denoiser": nn.Sequential(nn.Linear(4, 4))}
+    observer = MomentObserver(parts["denoiser"][0], inventory(parts)[0])
+    with pytest.raises(CalibrationError, match="round its weight to nearest"):
+        observer.result()
+    observer(torch.full((3, 4), torch.nan))
+    with pytest.raises(CalibrationError, match="not finite"):
+        observer.result()
+
+
+@pytest.fixture(scope="module")
+def replay(tiny_adm: AudioLDM) -> Replay:
+    settings = SamplingSettings(steps=3, guidance=2.5, seconds=0.64)
+    pool = StateRecorder(adm=tiny_adm, settings=settings, seed=1).record(("a dog barks", "rain"))
+    chosen = np.array([[0, 0], [1, 1], [0, 2]])
+    return Replay(adm=tiny_adm, states=StateSet.of(pool, chosen))
+
+
+def plan_of(adm: AudioLDM, text: str) -> QuantPlan:
+    config = QuantConfig(name="x", rules=parse_rules(text))
+    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+
+
+def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
+    tiny_adm: AudioLDM, replay: Replay
+) -> None:
+    plan = plan_of(tiny_adm, "denoiser.*attn* = w4 gptq\ndenoiser.*conv1 = w3 gptq\n* = w8")
+    whole = rounded_weights(replay, plan)
+    assert set(whole) == {spec.name for spec in plan.quantized if rounds_by_data(spec)}
+    assert {name.rpartition(".")[2] for name in whole} >= {"conv1", "to_q", "to_k"}
+    pieces = rounded_weights(replay, plan, most_bytes=1)
+    infos = {info.name: info for info in inventory(tiny_adm.parts(), tiny_adm.splits())}
+    changed = 0
+    for spec in plan.quantized:
+        if spec.name not in whole or spec.scheme.weight is None:
+            continue
+        assert torch.equal(whole[spec.name].codes, pieces[spec.name].codes)
+        rows = weight_rows(get_layer(tiny_adm.parts(), spec.name), infos[spec.name])
+        nearest = quantize_weight(rows, spec.scheme.weight, infos[spec.name].columns)
+        changed += int((nearest.codes != whole[spec.name].codes).any())
+    assert changed > len(whole) / 2
+
+
+def test_rounding_stops_when_told_to(tiny_adm: AudioLDM, replay: Replay) -> None:
+    stopped = Replay(adm=tiny_adm, states=replay.states, should_stop=lambda: True)
+    with pytest.raises(Cancelled, match="step 1 of 3"):
+        rounded_weights(stopped, plan_of(tiny_adm, "denoiser.*attn* = w4 gptq"))
+
+
+def test_layers_that_see_no_data_are_rounded_to_nearest(tiny_adm: AudioLDM) -> None:
+    plan = plan_of(tiny_adm, "* = w4 gptq")
+    rounding = {s.name: s.scheme.weight.rounding for s in plan.quantized if s.scheme.weight}
+    assert rounding["denoiser.conv_out"] is Rounding.GPTQ
+    assert rounding["vae.encoder.conv_in"] is Rounding.NEAREST
+    embedding = "text_encoder.text_model.embeddings.word_embeddings"
+    assert rounding[embedding] is Rounding.NEAREST
+
+
+def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    rules = parse_rules("denoiser.*attn* = w3 gptq\n* = w8")
+    config = StudyConfig(
+        adm=tiny_adm.id,
+        quant=QuantConfig(name="gptq", rules=rules),
+        prompts=("a dog barks",),
+        steps=3,
+        seconds=0.64,
+        calibration=CalibrationSettings(prompts=2, states=4),
+    )
+    report = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    folder = run_folder_of(config, tiny_adm, tmp_path).path
+    plan = packed_plan(folder / "packed")
+    assert any(rounds_by_data(spec) for spec in plan.quantized)
+    assert report.calibration is not None
+    for name in ("report.json", "packed/index.json"):
+        (folder / name).unlink()
+    again = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    assert again.paired == report.paired
+    (folder / "packed/index.json").unlink()
+    (folder / "report.json").unlink()
+    (folder / "calibration/states.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="delete it, and the study makes it again"):
+        run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
