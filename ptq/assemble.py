@@ -274,7 +274,7 @@ def _calibration(study: StudyContext) -> CalibrationRecord | None:
         prompts=len(manifest.prompts),
         states=manifest.states,
         manifest=manifest.sha256,
-        coverage={"sources": found.share, "families": found.families},
+        coverage={"sources": found.share, "families": found.families, **manifest.coverage},
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
 from ptq.presets import PRESETS, preset
-from ptq.study_config import CalibrationSettings, StudyConfig, read_prompts
+from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig, read_prompts
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
@@ -35,7 +35,9 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sampling_options(sub)
     sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
     sub.add_argument("--from", dest="prompt_file", type=Path, help="a text file, one prompt a line")
+    sub.add_argument("--calibration", choices=STRATEGY_NAMES, default=CalibrationSettings.strategy)
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
+    sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
 
@@ -79,5 +81,9 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
         steps=arguments.steps,
         guidance=guidance_of(arguments, adm),
         seconds=arguments.seconds,
-        calibration=CalibrationSettings(prompts=arguments.calibration_prompts),
+        calibration=CalibrationSettings(
+            strategy=arguments.calibration,
+            prompts=arguments.calibration_prompts,
+            states=arguments.calibration_states,
+        ),
     )

@@ -78,7 +78,8 @@ class SizeRecord:
 class CalibrationRecord:
     """What the activation ranges rest on.
 
-    ``coverage`` holds shares of what the calibration prompts name: ``sources``, ``families``.
+    ``coverage`` holds shares of what the calibration prompts name (``sources``, ``families``), and,
+    where the strategy had it measured, of what the states reach: see ``ptq.calibration.coverage``.
     """
 
     strategy: str

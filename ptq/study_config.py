@@ -8,20 +8,44 @@ from typing import Any
 
 from ptq.config import QuantConfig
 from ptq.errors import ConfigError
+from ptq.spelling import nearest
 
 MAX_PROMPTS = 4096
 # Samplers space their steps evenly over 1000: more than half of them cannot start at the noise.
 MAX_STEPS = 500
 
 
+# What ``ptq.calibration.strategies`` offers, known without loading torch.
+STRATEGY_NAMES = ("uniform", "activation-aware", "density-diversity", "normal-in-time", "random")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSettings:
-    """Which set the activation ranges are measured on."""
+    """Which set the activation ranges are measured on.
+
+    Attributes:
+        strategy: How prompts and states are chosen.
+        prompts: Prompts whose trajectories are recorded.
+        states: States kept of them.
+        seed: Of the prompts, their noise and every random choice.
+    """
 
     strategy: str = "uniform"
     prompts: int = 4
     states: int = 40
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGY_NAMES:
+            raise ConfigError(
+                f"There is no calibration strategy {self.strategy!r}; the nearest is "
+                f"{nearest(self.strategy, STRATEGY_NAMES)!r}."
+            )
+        if not 1 <= self.prompts <= MAX_PROMPTS or self.states < 1:
+            raise ConfigError(
+                f"{self.states} states of {self.prompts} prompts cannot calibrate; choose 1 to "
+                f"{MAX_PROMPTS} prompts and at least 1 state."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

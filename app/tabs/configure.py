@@ -33,8 +33,8 @@ _GLOSSARY = """
 - **Symmetric, asymmetric** (`sym`, `asym`): whether the levels are centred on zero.
 - **`mse`, `minmax`, `p99.9`**: how the range is chosen. Cutting off rare extremes makes the steps
   finer for everything else.
-- **`gptq`**: each weight is rounded so that it makes up for the rounding errors before it, judged by
-  what the layer is given on the calibration prompts; without the word it is rounded to nearest.
+- **`gptq`**: each weight is rounded so that it makes up for the rounding errors before it, as the
+  calibration prompts show them; without the word it is rounded to nearest.
 - **`t10`**: ten activation ranges, one for each tenth of the denoising steps.
 - **`keep`** leaves a layer as it is. The first rule that matches a layer decides.
 """

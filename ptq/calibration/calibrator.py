@@ -4,13 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import lcm
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
+from ptq.calibration.coverage import coverage_figures, rows_of
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.replay import Replay
-from ptq.calibration.states import Progress, StateRecorder, StateSet, no_progress
-from ptq.calibration.strategies import strategy
+from ptq.calibration.signatures import Signatures, measure_signatures
+from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
+from ptq.calibration.strategies import Candidates, strategy
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats
@@ -67,7 +72,10 @@ class Calibrator:
             should_stop=self.should_stop,
         )
         pool = recorder.record(prompts)
-        states = StateSet.of(pool, chooser.states(pool, self.wanted.states, self.wanted.seed))
+        probe = _Probe(adm=self.adm, pool=pool, should_stop=self.should_stop)
+        candidates = Candidates(pool=pool, measure=probe)
+        chosen = chooser.states(candidates, self.wanted.states, self.wanted.seed)
+        states = StateSet.of(pool, chosen)
         observation = Observation(
             sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
             buckets=common_buckets(static_buckets(plan).values()),
@@ -92,8 +100,36 @@ class Calibrator:
             buckets=observation.buckets,
             prompts=prompts,
             states=len(states),
+            coverage=probe.coverage(chosen, self.wanted.seed),
         )
         return Calibration(stats=stats, states=states, manifest=manifest)
+
+
+@dataclass
+class _Probe:
+    """Measures what states do to the layers, for the strategy that asks, and remembers it."""
+
+    adm: AudioDiffusionModel
+    pool: StatePool
+    should_stop: ShouldStop
+    measured: tuple[NDArray[np.int64], Signatures] | None = None
+
+    def __call__(self, candidates: NDArray[np.int64]) -> Signatures:
+        replay = Replay(
+            adm=self.adm,
+            states=StateSet.of(self.pool, candidates),
+            should_stop=self.should_stop,
+        )
+        found = measure_signatures(replay)
+        self.measured = (candidates, found)
+        return found
+
+    def coverage(self, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
+        """What a chosen set reaches, where a strategy had it measured."""
+        if self.measured is None:
+            return {}
+        candidates, signatures = self.measured
+        return coverage_figures(signatures, rows_of(candidates, chosen), seed)
 
 
 def common_buckets(wanted: Iterable[int]) -> int:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from ptq.errors import CalibrationError
 
@@ -12,7 +12,11 @@ MANIFEST_SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationManifest:
-    """Ties statistics to sampler, steps, guidance, length and model."""
+    """Ties statistics to sampler, steps, guidance, length and model.
+
+    ``coverage`` says what the states reach of all that were recorded, where that was measured; see
+    ``ptq.calibration.coverage``.
+    """
 
     strategy: str
     model_hash: str
@@ -24,6 +28,7 @@ class CalibrationManifest:
     buckets: int
     prompts: tuple[str, ...]
     states: int
+    coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
     @property

@@ -50,12 +50,14 @@ class Replay:
     Attributes:
         adm: The model.
         states: What to run through it.
+        batch_size: States of one step that are run at once.
         progress: Told after every step of states.
         should_stop: Asked before every step of states.
     """
 
     adm: AudioDiffusionModel
     states: StateSet
+    batch_size: int = 16
     progress: Progress = no_progress
     should_stop: ShouldStop = never_stop
 
@@ -82,13 +84,14 @@ class Replay:
         for done, step in enumerate(steps, start=1):
             if self.should_stop():
                 raise Cancelled(f"Stopped before calibration step {done} of {len(steps)}.")
-            here = states.steps == step
-            rows = states.rows[here]
-            context = StepContext(
-                step=step, n_steps=len(times), t=times[step], sample_ids=tuple(rows.tolist())
-            )
-            conditioning = _rows(encoded, rows)
-            predict(self.adm, states.inputs[here], conditioning, context, settings.guidance)
+            indices = torch.nonzero(states.steps == step)[:, 0]
+            for here in torch.split(indices, self.batch_size):
+                rows = states.rows[here]
+                context = StepContext(
+                    step=step, n_steps=len(times), t=times[step], sample_ids=tuple(rows.tolist())
+                )
+                conditioning = _rows(encoded, rows)
+                predict(self.adm, states.inputs[here], conditioning, context, settings.guidance)
             self.progress(done, len(steps))
 
 

@@ -8,9 +8,33 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ptq.calibration.aware import aware_states
+from ptq.calibration.density import density_quotas
+from ptq.calibration.signatures import Measure
 from ptq.calibration.states import StatePool
 from ptq.errors import ConfigError
 from ptq.prompts.suites import Suite, draw_suite
+
+# PTQ4DM's released settings: mean and deviation of the time, as shares of the whole.
+_NORMAL_MEAN = _NORMAL_DEVIATION = 0.4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """The states that a strategy chooses from.
+
+    Attributes:
+        pool: Recorded trajectories.
+        measure: Tells what states do to the layers; it runs the model, so ask it once.
+    """
+
+    pool: StatePool
+    measure: Measure
+
+    def all(self) -> NDArray[np.int64]:
+        """Every state as a pair of prompt and step, prompt by prompt."""
+        rows, steps = np.indices((len(self.pool.prompts), self.pool.n_steps))
+        return np.stack([rows.ravel(), steps.ravel()], axis=1).astype(np.int64)
 
 
 class CalibrationStrategy(Protocol):
@@ -23,23 +47,36 @@ class CalibrationStrategy(Protocol):
     def prompts(self, count: int, seed: int) -> tuple[str, ...]:
         """Choose the prompts whose trajectories are recorded."""
 
-    def states(self, pool: StatePool, count: int, seed: int) -> NDArray[np.int64]:
-        """Choose states as ``(count, 2)`` pairs of prompt and step."""
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
+        """Choose states as ``(count, 2)`` pairs of prompt and step.
+
+        Args:
+            candidates: Every state there is.
+            count: How many to choose; all of them if there are fewer.
+            seed: Of every random choice.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniformStrategy:
-    """Grammar prompts, and states spread evenly over timesteps (Q-Diffusion, Li et al. 2023)."""
+class _GrammarPrompts:
+    """What all have in common: prompts in the grammar's own distribution."""
+
+    id: str
+
+    def prompts(self, count: int, seed: int) -> tuple[str, ...]:
+        """Draw from the calibration suite."""
+        return tuple(prompt.text for prompt in draw_suite(Suite.CALIBRATION, count, seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformStrategy(_GrammarPrompts):
+    """States spread evenly over timesteps (Q-Diffusion, Li et al. 2023, arXiv 2302.04304)."""
 
     id: str = "uniform"
 
-    def prompts(self, count: int, seed: int) -> tuple[str, ...]:
-        """Draw from the grammar's own distribution."""
-        return tuple(prompt.text for prompt in draw_suite(Suite.CALIBRATION, count, seed))
-
-    def states(self, pool: StatePool, count: int, seed: int) -> NDArray[np.int64]:
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
         """Give every timestep the same number of states, and spread each over the prompts."""
-        n_prompts, n_steps = len(pool.prompts), pool.n_steps
+        n_prompts, n_steps = len(candidates.pool.prompts), candidates.pool.n_steps
         count = min(count, n_prompts * n_steps)
         rng = np.random.default_rng(seed)
         orders = np.stack([rng.permutation(n_prompts) for _ in range(n_steps)], axis=1)
@@ -56,7 +93,92 @@ class UniformStrategy:
         return np.stack([orders[rows.astype(np.int64), steps], steps], axis=1)
 
 
-STRATEGIES: Mapping[str, CalibrationStrategy] = MappingProxyType({"uniform": UniformStrategy()})
+@dataclass(frozen=True, kw_only=True)
+class RandomStrategy(_GrammarPrompts):
+    """Any states of any prompts: what every other strategy has to beat."""
+
+    id: str = "random"
+
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
+        """Draw from all states alike, none twice."""
+        everything = candidates.all()
+        rng = np.random.default_rng(seed)
+        return rng.permutation(everything)[:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalStrategy(_GrammarPrompts):
+    """Times from a normal distribution (PTQ4DM, Shang et al. 2023, arXiv 2211.15736)."""
+
+    id: str = "normal-in-time"
+
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
+        """Draw times around two fifths of the noise, and a prompt that has none of each yet."""
+        rng = np.random.default_rng(seed)
+        # Step 0 is the noisiest one: a share of 1 of the time.
+        n_steps = candidates.pool.n_steps
+        times = 1.0 - (np.arange(n_steps) + 0.5) / n_steps
+        weights = np.exp(-0.5 * ((times - _NORMAL_MEAN) / _NORMAL_DEVIATION) ** 2)
+        return _states_by_step(candidates.pool, weights, count, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityStrategy(_GrammarPrompts):
+    """Dense and diverse timesteps (EDA-DM, Liu et al. 2024, arXiv 2401.04585)."""
+
+    id: str = "density-diversity"
+
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
+        """Give timesteps states by how many others are like them, and how much they differ."""
+        pool = candidates.pool
+        middle = candidates.measure(candidates.all()).middle
+        by_step = middle.reshape(len(pool.prompts), pool.n_steps, -1).mean(axis=0)
+        rng = np.random.default_rng(seed)
+        return _states_by_step(pool, density_quotas(by_step), count, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwareStrategy(_GrammarPrompts):
+    """States that together reach each layer's range: activation-aware calibration.
+
+    PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) asks for such a set; its algorithm could not be
+    had, and this one is ours: see ``ptq.calibration.aware``.
+    """
+
+    id: str = "activation-aware"
+
+    def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
+        """Choose greedily by what the states do to the layers; the seed decides between equals."""
+        everything = np.random.default_rng(seed).permutation(candidates.all())
+        return everything[aware_states(candidates.measure(everything), everything[:, 1], count)]
+
+
+def _states_by_step(
+    pool: StatePool, weights: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw a step by its weight, then a prompt of which that state is not chosen yet."""
+    n_prompts = len(pool.prompts)
+    waiting = [list(rng.permutation(n_prompts)) for _ in weights]
+    chosen: list[tuple[int, int]] = []
+    for _ in range(min(count, n_prompts * len(weights))):
+        open_ = np.array([bool(rows) for rows in waiting]) * weights
+        step = int(rng.choice(len(weights), p=open_ / open_.sum()))
+        chosen.append((int(waiting[step].pop()), step))
+    return np.array(chosen, dtype=np.int64).reshape(-1, 2)
+
+
+STRATEGIES: Mapping[str, CalibrationStrategy] = MappingProxyType(
+    {
+        strategy.id: strategy
+        for strategy in (
+            UniformStrategy(),
+            AwareStrategy(),
+            DensityStrategy(),
+            NormalStrategy(),
+            RandomStrategy(),
+        )
+    }
+)
 
 
 def strategy(name: str) -> CalibrationStrategy:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ptq.adms.audioldm import AudioLDM
@@ -14,8 +15,9 @@ from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import Observation, observe_states, observing
 from ptq.calibration.replay import Replay
+from ptq.calibration.signatures import Signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet
-from ptq.calibration.strategies import UniformStrategy, strategy
+from ptq.calibration.strategies import Candidates, UniformStrategy, strategy
 from ptq.context import current_step
 from ptq.errors import CalibrationError, Cancelled, ConfigError
 from ptq.layer_spec import LayerInfo
@@ -49,6 +51,13 @@ def pool(tiny_adm: AudioLDM) -> StatePool:
 def sites(tiny_adm: AudioLDM) -> tuple[LayerInfo, ...]:
     found = inventory(tiny_adm.parts(), tiny_adm.splits())
     return tuple(info for info in found if info.part == "denoiser" and info.kind.has_input)
+
+
+def unmeasured(pool: StatePool) -> Candidates:
+    def refuse(_: NDArray[np.int64]) -> Signatures:
+        pytest.fail("this strategy looks at no activations")
+
+    return Candidates(pool=pool, measure=refuse)
 
 
 def n_hooks(adm: AudioLDM) -> int:
@@ -86,14 +95,14 @@ def test_the_uniform_strategy_draws_from_the_calibration_suite_alone() -> None:
 
 @pytest.mark.parametrize("count", [4, 6, 8, 12, 99])
 def test_uniform_states_are_spread_over_steps_and_never_repeat(pool: StatePool, count: int) -> None:
-    chosen = UniformStrategy().states(pool, count, seed=0)
+    chosen = UniformStrategy().states(unmeasured(pool), count, 0)
     assert chosen.shape == (min(count, 3 * STEPS), 2)
     assert len({(int(p), int(s)) for p, s in chosen}) == len(chosen)
     per_step = Counter(int(step) for step in chosen[:, 1])
     assert max(per_step.values()) - min(per_step.get(s, 0) for s in range(STEPS)) <= 1
     assert (chosen >= 0).all()
     assert (chosen.max(axis=0) < [3, STEPS]).all()
-    assert (UniformStrategy().states(pool, count, seed=0) == chosen).all()
+    assert (UniformStrategy().states(unmeasured(pool), count, 0) == chosen).all()
 
 
 def test_recorded_states_are_what_the_denoiser_was_given(
@@ -120,7 +129,7 @@ def test_every_site_is_observed_in_both_branches_at_every_step(
         seen.append((context.step, context.branch))
 
     handle = tiny_adm.unet.register_forward_pre_hook(note)
-    chosen = UniformStrategy().states(pool, 6, seed=0)
+    chosen = UniformStrategy().states(unmeasured(pool), 6, 0)
     replay = Replay(adm=tiny_adm, states=StateSet.of(pool, chosen))
     stats = observe_states(replay, Observation(sites=sites, buckets=2))
     handle.remove()

@@ -1,0 +1,87 @@
+"""How much of the activations of all recorded states a chosen set reaches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptq.calibration.signatures import Signatures
+
+_OUTLIER = 3.0
+_REACHED = 0.9
+_RANDOM_SETS = 20
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outliers:
+    """The channels that stand out, over all sites.
+
+    Attributes:
+        reached: Whether a state reaches 90 % of a channel's peak, ``(states, channels)``.
+        weights: What each channel counts, ``(channels,)``.
+    """
+
+    reached: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, signatures: Signatures) -> "Outliers":
+        """Find them by the peaks over all states."""
+        reached, weights = [], []
+        for name, peaks in signatures.peaks.items():
+            peak = peaks.max(axis=0)
+            ratio = peak / max(float(np.median(peak)), _TINY)
+            out = ratio > _OUTLIER
+            reached.append(peaks[:, out] >= _REACHED * peak[out])
+            weights.append(ratio[out] * signatures.sensitivity[name][out])
+        return cls(
+            reached=np.concatenate(reached, axis=1),
+            weights=np.concatenate(weights).astype(np.float64),
+        )
+
+    def coverage(self, chosen: NDArray[np.int64]) -> float | None:
+        """Share of the channels, by weight, that a set reaches; ``None`` where none stands out."""
+        total = float(self.weights.sum())
+        if total <= 0:
+            return None
+        return float(self.weights[self.reached[chosen].any(axis=0)].sum()) / total
+
+
+def range_coverage(signatures: Signatures, chosen: NDArray[np.int64]) -> dict[str, float]:
+    """Peak of each site over a set of states, as a share of its peak over all of them."""
+    return {
+        name: float(peaks[chosen].max()) / max(float(peaks.max()), _TINY)
+        for name, peaks in signatures.peaks.items()
+    }
+
+
+def coverage_figures(
+    signatures: Signatures, chosen: NDArray[np.int64], seed: int
+) -> dict[str, float]:
+    """What a set reaches, and what random sets of its size reach on average.
+
+    ``range_mean`` and ``range_least`` are shares of the sites' peaks, ``outlier_channels`` the
+    share of the channels that stand out; each again with ``random_`` before it.
+    """
+    found = _figures(signatures, chosen)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        _figures(signatures, rng.choice(len(signatures), size=len(chosen), replace=False))
+        for _ in range(_RANDOM_SETS)
+    ]
+    means = {f"random_{key}": float(np.mean([row[key] for row in drawn])) for key in found}
+    return {key: round(value, 4) for key, value in {**found, **means}.items()}
+
+
+def _figures(signatures: Signatures, chosen: NDArray[np.int64]) -> dict[str, float]:
+    ranges = list(range_coverage(signatures, chosen).values())
+    figures = {"range_mean": float(np.mean(ranges)), "range_least": min(ranges)}
+    outliers = Outliers.of(signatures).coverage(chosen)
+    return figures if outliers is None else {**figures, "outlier_channels": outliers}
+
+
+def rows_of(candidates: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each chosen pair of prompt and step stands among the candidates."""
+    places = {(int(row), int(step)): i for i, (row, step) in enumerate(candidates)}
+    return np.array([places[int(row), int(step)] for row, step in chosen], dtype=np.int64)

@@ -1,0 +1,196 @@
+"""Calibration strategies: what defines each, and that the aware one reaches what it should."""
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.sampling import SamplingSettings
+from ptq.calibration.aware import aware_states
+from ptq.calibration.coverage import Outliers, coverage_figures, range_coverage, rows_of
+from ptq.calibration.density import density_quotas
+from ptq.calibration.replay import Replay
+from ptq.calibration.signatures import Signatures, measure_signatures
+from ptq.calibration.states import StatePool, StateRecorder, StateSet
+from ptq.calibration.strategies import STRATEGIES, CalibrationStrategy, Candidates
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import ConfigError
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
+
+STEPS, PROMPTS = 5, 6
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_adm: AudioLDM) -> StatePool:
+    settings = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
+    prompts = STRATEGIES["uniform"].prompts(PROMPTS, 3)
+    return StateRecorder(adm=tiny_adm, settings=settings, seed=1).record(prompts)
+
+
+@pytest.fixture(scope="module")
+def everything() -> NDArray[np.int64]:
+    rows, steps = np.indices((PROMPTS, STEPS))
+    return np.stack([rows.ravel(), steps.ravel()], axis=1)
+
+
+@pytest.fixture(scope="module")
+def signatures(tiny_adm: AudioLDM, pool: StatePool, everything: NDArray[np.int64]) -> Signatures:
+    return measure_signatures(Replay(adm=tiny_adm, states=StateSet.of(pool, everything)))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda s: s.id)
+def test_every_strategy_chooses_so_many_states_and_the_same_again(
+    strategy: CalibrationStrategy,
+    pool: StatePool,
+    everything: NDArray[np.int64],
+    signatures: Signatures,
+) -> None:
+    def measure(states: NDArray[np.int64]) -> Signatures:
+        assert len(states) == len(everything)
+        return signatures
+
+    candidates = Candidates(pool=pool, measure=measure)
+    assert (candidates.all() == everything).all()
+    for count in (1, 7, 99):
+        chosen = strategy.states(candidates, count, 0)
+        assert chosen.dtype == np.int64
+        assert chosen.shape == (min(count, PROMPTS * STEPS), 2)
+        assert len({tuple(pair) for pair in chosen.tolist()}) == len(chosen)
+        assert (chosen >= 0).all()
+        assert (chosen.max(axis=0) < [PROMPTS, STEPS]).all()
+        assert (strategy.states(candidates, count, 0) == chosen).all()
+
+
+def test_the_names_that_need_no_torch_are_those_of_the_strategies() -> None:
+    assert tuple(STRATEGIES) == STRATEGY_NAMES
+    with pytest.raises(ConfigError, match="nearest is 'activation-aware'"):
+        CalibrationSettings(strategy="activation_aware")
+    with pytest.raises(ConfigError, match="at least 1 state"):
+        CalibrationSettings(prompts=0)
+    with pytest.raises(ConfigError, match="at least 1 state"):
+        CalibrationSettings(states=0)
+
+
+def test_a_signature_does_not_depend_on_its_neighbours(
+    tiny_adm: AudioLDM, pool: StatePool, signatures: Signatures
+) -> None:
+    alone = StateSet.of(pool, np.array([[2, 3]]))
+    found = measure_signatures(Replay(adm=tiny_adm, states=alone))
+    index = 2 * STEPS + 3
+    assert np.allclose(found.shapes[0], signatures.shapes[index], atol=1e-4)
+    for name, peaks in found.peaks.items():
+        assert np.allclose(peaks[0], signatures.peaks[name][index], rtol=1e-4), name
+    assert np.allclose(found.middle[0], signatures.middle[index], atol=1e-4)
+
+
+def test_peaks_are_the_largest_inputs_of_both_branches(
+    tiny_adm: AudioLDM, pool: StatePool, signatures: Signatures
+) -> None:
+    seen: list[torch.Tensor] = []
+    layer = tiny_adm.unet.mid_block.resnets[0].conv1
+    handle = layer.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    Replay(adm=tiny_adm, states=StateSet.of(pool, np.array([[4, 1]])))({"denoiser"})
+    handle.remove()
+    expected = seen[0].abs().amax(dim=(0, 2, 3)).numpy()
+    peaks = signatures.peaks["denoiser.mid_block.resnets.0.conv1"][4 * STEPS + 1]
+    assert np.allclose(peaks, expected, rtol=1e-4)
+    weight = layer.weight.square().sum(dim=(0, 2, 3)).sqrt().numpy()
+    assert np.allclose(
+        signatures.sensitivity["denoiser.mid_block.resnets.0.conv1"], weight, rtol=1e-5
+    )
+
+
+def made_up(states: int = 60, seed: int = 0) -> Signatures:
+    """Sixty states, of which a few reach the outlier channels of two sites."""
+    rng = np.random.default_rng(seed)
+    peaks = {f"site{i}": rng.uniform(0.5, 1.0, (states, 30)).astype(np.float32) for i in range(2)}
+    for i, found in enumerate(peaks.values()):
+        for channel in range(6):
+            found[(7 * channel + i) % states, channel] = 8.0 + channel
+    return Signatures(
+        shapes=rng.standard_normal((states, 2, 4)).astype(np.float32),
+        peaks=peaks,
+        middle=rng.standard_normal((states, 12)).astype(np.float32),
+        sensitivity={name: np.ones(30, dtype=np.float32) for name in peaks},
+    )
+
+
+def test_the_aware_set_reaches_outliers_and_timesteps_that_random_ones_miss() -> None:
+    found, steps = made_up(), np.arange(60) % 10
+    chosen = aware_states(found, steps, 20)
+    figures = coverage_figures(found, chosen, seed=0)
+    assert figures["outlier_channels"] == 1.0
+    assert figures["random_outlier_channels"] < 0.6
+    assert figures["range_least"] == 1.0
+    assert set(steps[chosen]) == set(range(10)), "half of every quota is even"
+
+
+def test_more_states_never_cover_less() -> None:
+    found, steps = made_up(seed=1), np.arange(60) % 10
+    outliers = Outliers.of(found)
+    covered = [outliers.coverage(aware_states(found, steps, count)) for count in (2, 5, 10, 20)]
+    assert all(a is not None and b is not None and a <= b for a, b in pairwise(covered))
+    assert min(range_coverage(found, np.arange(60)).values()) == 1.0
+
+
+def test_where_nothing_stands_out_no_share_is_claimed() -> None:
+    flat = made_up()
+    for peaks in flat.peaks.values():
+        peaks[:] = 1.0
+    assert Outliers.of(flat).coverage(np.array([0])) is None
+    assert "outlier_channels" not in coverage_figures(flat, np.array([0, 1]), seed=0)
+
+
+def test_dense_and_diverse_steps_get_more_states() -> None:
+    features = np.concatenate([np.ones((6, 3)), [[-1.0, 0.5, 2.0]], [[3.0, -2.0, 0.0]]])
+    weights = density_quotas(features)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[6:].max() > weights[:6].max(), "unlike all others"
+    assert weights[:6] == pytest.approx(np.full(6, weights[0])), "alike"
+    lonely = np.array([[1.0, 0.0], [1.0, 0.01], [1.0, 0.02], [1.0, 9.0]])
+    assert density_quotas(lonely).argmax() == 3
+    assert density_quotas(np.ones((4, 2))) == pytest.approx(np.full(4, 0.25))
+
+
+def test_normal_times_prefer_the_middle_and_the_clean_end(pool: StatePool) -> None:
+    def refuse(_: NDArray[np.int64]) -> Signatures:
+        pytest.fail("this strategy looks at no activations")
+
+    candidates = Candidates(pool=pool, measure=refuse)
+    counts: Counter[int] = Counter()
+    for seed in range(200):
+        chosen = STRATEGIES["normal-in-time"].states(candidates, 3, seed)
+        counts.update(int(step) for step in chosen[:, 1])
+    # Step 0 is the noisiest; 0.4 of the time lies between steps 2 and 3 of five.
+    assert counts[0] < counts[1] < counts[2]
+    assert counts[2] > counts[4]
+
+
+def test_rows_of_finds_pairs_again(everything: NDArray[np.int64]) -> None:
+    assert rows_of(everything, np.array([[2, 1], [0, 4]])).tolist() == [2 * STEPS + 1, 4]
+
+
+def test_a_study_says_what_its_calibration_reached(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    config = StudyConfig(
+        adm=tiny_adm.id,
+        quant=QuantConfig(name="a8", rules=parse_rules("denoiser.*conv* = w8a8")),
+        prompts=("a dog barks",),
+        steps=3,
+        seconds=0.64,
+        calibration=CalibrationSettings(strategy="activation-aware", prompts=3, states=4),
+    )
+    report = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    assert report.calibration is not None
+    assert report.calibration.strategy == "activation-aware"
+    coverage = report.calibration.coverage
+    assert 0.0 < coverage["range_least"] <= coverage["range_mean"] <= 1.0
+    assert coverage["range_mean"] >= coverage["random_range_mean"]
+    again = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    assert again.calibration == report.calibration
+    assert run_folder_of(config, tiny_adm, tmp_path).path.is_dir()
