@@ -19,6 +19,7 @@ from ptq.cli_options import (
     study_config,
     study_options,
 )
+from ptq.cli_prompts import audit_text, augmented_path
 from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
 from ptq.report import Report, read_report
 from ptq.report_markdown import megabytes, number, summary_rows, table
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     prompts = add("prompts", _prompts, "adm")
     prompts.add_argument("-n", "--prompts", type=int, default=8)
     prompts.add_argument("--seed", type=int, default=0)
+    prompts.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl to audit")
+    prompts.add_argument("--out", type=Path, help="where to write them, one a line")
     for name, command in (("calibrate", _calibrate), ("quantize", _quantize), ("study", _study)):
         options = add(name, command, "adm")
         study_options(options)
@@ -133,15 +136,22 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 
 def _prompts(arguments: argparse.Namespace) -> None:
-    """Draw prompts from the final suite and say which sounds they cover."""
-    from ptq.prompts.coverage import source_coverage
-    from ptq.prompts.suites import Suite, draw_suite
+    """Choose prompts that cover a model's input space; audit and augment a file of them."""
+    from ptq.calibration.prompt_choice import PromptChoice
+    from ptq.prompts.files import read_prompts
 
-    drawn = draw_suite(Suite.FINAL, arguments.prompts, arguments.seed)
-    texts = [prompt.text for prompt in drawn]
-    found = source_coverage(texts)
-    coverage = {"sources": len(found.named), "of": len(found.known), "share": found.share}
-    _show(arguments, {"prompts": texts, "coverage": coverage}, "\n".join(texts))
+    given = read_prompts(arguments.prompt_file) if arguments.prompt_file else ()
+    found = PromptChoice(_load(arguments.adm), arguments.seed).audit(given, arguments.prompts)
+    value: dict[str, Any] = {"prompts": found.prompts, "coverage": found.chosen}
+    text = "\n".join(found.prompts)
+    if given:
+        value |= {"given": found.given, "lacks": found.lacks}
+        text = audit_text(found)
+    path = augmented_path(arguments.prompt_file, arguments.out)
+    if path is not None:
+        path.write_text("\n".join(found.prompts) + "\n", encoding="utf-8")
+        value, text = {**value, "path": str(path)}, f"{text}\n\nWritten to {path}"
+    _show(arguments, value, text)
 
 
 def _staged(arguments: argparse.Namespace) -> "StudyContext":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
 from ptq.presets import PRESETS, preset
-from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig, read_prompts
+from ptq.prompts.files import read_prompts
+from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
@@ -34,9 +35,10 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     plan_options(sub)
     sampling_options(sub)
     sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
-    sub.add_argument("--from", dest="prompt_file", type=Path, help="a text file, one prompt a line")
+    sub.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl of prompts")
     sub.add_argument("--calibration", choices=STRATEGY_NAMES, default=CalibrationSettings.strategy)
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
+    sub.add_argument("--covering", action="store_true", help="calibration prompts that cover most")
     sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
@@ -84,6 +86,7 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
         calibration=CalibrationSettings(
             strategy=arguments.calibration,
             prompts=arguments.calibration_prompts,
+            covering=arguments.covering,
             states=arguments.calibration_states,
         ),
     )

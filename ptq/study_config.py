@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ptq.config import QuantConfig
@@ -24,8 +23,9 @@ class CalibrationSettings:
     """Which set the activation ranges are measured on.
 
     Attributes:
-        strategy: How prompts and states are chosen.
+        strategy: How states are chosen.
         prompts: Prompts whose trajectories are recorded.
+        covering: Whether the prompts are chosen to cover the model's input space, not drawn.
         states: States kept of them.
         seed: Of the prompts, their noise and every random choice.
     """
@@ -33,6 +33,7 @@ class CalibrationSettings:
     strategy: str = "uniform"
     prompts: int = 4
     states: int = 40
+    covering: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -105,19 +106,3 @@ def check_sampling(*, steps: int, seconds: float, guidance: float) -> None:
         raise ConfigError(f"{seconds} s is out of range; choose 0.64 to 60 seconds.")
     if not 0.0 <= guidance <= 30.0:
         raise ConfigError(f"Guidance {guidance} is out of range; choose 0 to 30.")
-
-
-def read_prompts(path: Path) -> tuple[str, ...]:
-    """Prompts of a text file, one a line.
-
-    Raises:
-        ConfigError: If the file cannot be read or has none.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The prompts in {path} cannot be read ({error}).") from error
-    prompts = tuple(line.strip() for line in lines if line.strip())
-    if not prompts:
-        raise ConfigError(f"{path} has no prompts; write one a line.")
-    return prompts

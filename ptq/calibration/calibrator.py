@@ -12,6 +12,7 @@ from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.calibration.coverage import coverage_figures, rows_of
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
+from ptq.calibration.prompt_choice import calibration_prompts
 from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
@@ -61,7 +62,7 @@ class Calibrator:
             Cancelled: As soon as ``should_stop`` says so.
         """
         chooser = strategy(self.wanted.strategy)
-        prompts = chooser.prompts(self.wanted.prompts, self.wanted.seed)
+        prompts = calibration_prompts(self.adm, self.wanted)
         total = len(prompts) + self.sampling.steps
         recorder = StateRecorder(
             adm=self.adm,
@@ -91,6 +92,7 @@ class Calibrator:
         stats = observe_states(replay, observation)
         manifest = CalibrationManifest(
             strategy=chooser.id,
+            covering=self.wanted.covering,
             model_hash=self.adm.source_hash,
             sampler=type(self.adm).__name__,
             steps=self.sampling.steps,

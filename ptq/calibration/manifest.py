@@ -28,6 +28,7 @@ class CalibrationManifest:
     buckets: int
     prompts: tuple[str, ...]
     states: int
+    covering: bool = False
     coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 

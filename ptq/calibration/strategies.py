@@ -1,4 +1,4 @@
-"""Which prompts are sampled for calibration, and which of their states are kept."""
+"""Which states of the recorded trajectories are kept for calibration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from ptq.calibration.density import density_quotas
 from ptq.calibration.signatures import Measure
 from ptq.calibration.states import StatePool
 from ptq.errors import ConfigError
-from ptq.prompts.suites import Suite, draw_suite
 
 # PTQ4DM's released settings: mean and deviation of the time, as shares of the whole.
 _NORMAL_MEAN = _NORMAL_DEVIATION = 0.4
@@ -38,14 +37,11 @@ class Candidates:
 
 
 class CalibrationStrategy(Protocol):
-    """Chooses a calibration set; every strategy draws from the calibration suite alone."""
+    """Chooses the states of a calibration set."""
 
     @property
     def id(self) -> str:
         """Name in configurations and reports."""
-
-    def prompts(self, count: int, seed: int) -> tuple[str, ...]:
-        """Choose the prompts whose trajectories are recorded."""
 
     def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
         """Choose states as ``(count, 2)`` pairs of prompt and step.
@@ -58,18 +54,7 @@ class CalibrationStrategy(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _GrammarPrompts:
-    """What all have in common: prompts in the grammar's own distribution."""
-
-    id: str
-
-    def prompts(self, count: int, seed: int) -> tuple[str, ...]:
-        """Draw from the calibration suite."""
-        return tuple(prompt.text for prompt in draw_suite(Suite.CALIBRATION, count, seed))
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniformStrategy(_GrammarPrompts):
+class UniformStrategy:
     """States spread evenly over timesteps (Q-Diffusion, Li et al. 2023, arXiv 2302.04304)."""
 
     id: str = "uniform"
@@ -94,7 +79,7 @@ class UniformStrategy(_GrammarPrompts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomStrategy(_GrammarPrompts):
+class RandomStrategy:
     """Any states of any prompts: what every other strategy has to beat."""
 
     id: str = "random"
@@ -107,7 +92,7 @@ class RandomStrategy(_GrammarPrompts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalStrategy(_GrammarPrompts):
+class NormalStrategy:
     """Times from a normal distribution (PTQ4DM, Shang et al. 2023, arXiv 2211.15736)."""
 
     id: str = "normal-in-time"
@@ -123,7 +108,7 @@ class NormalStrategy(_GrammarPrompts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensityStrategy(_GrammarPrompts):
+class DensityStrategy:
     """Dense and diverse timesteps (EDA-DM, Liu et al. 2024, arXiv 2401.04585)."""
 
     id: str = "density-diversity"
@@ -138,7 +123,7 @@ class DensityStrategy(_GrammarPrompts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AwareStrategy(_GrammarPrompts):
+class AwareStrategy:
     """States that together reach each layer's range: activation-aware calibration.
 
     PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) asks for such a set; its algorithm could not be

@@ -14,6 +14,7 @@ from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import Observation, observe_states, observing
+from ptq.calibration.prompt_choice import PromptChoice, calibration_prompts
 from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet
@@ -23,6 +24,7 @@ from ptq.errors import CalibrationError, Cancelled, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 from ptq.prompts.suites import Suite, draw_suite, suite_of
+from ptq.study_config import CalibrationSettings
 
 STEPS = 4
 MANIFEST = CalibrationManifest(
@@ -86,9 +88,17 @@ def test_a_suite_is_drawn_again_the_same_and_refuses_nonsense() -> None:
             draw_suite(Suite.FINAL, count, seed)
 
 
-def test_the_uniform_strategy_draws_from_the_calibration_suite_alone() -> None:
-    owned = {prompt.text for prompt in draw_suite(Suite.CALIBRATION, 6, seed=2)}
-    assert set(strategy("uniform").prompts(6, 2)) == owned
+def test_calibration_prompts_are_of_the_calibration_suite_alone(tiny_adm: AudioLDM) -> None:
+    owned = tuple(prompt.text for prompt in draw_suite(Suite.CALIBRATION, 6, seed=2))
+    wanted = CalibrationSettings(prompts=6, seed=2)
+    assert calibration_prompts(tiny_adm, wanted) == owned
+    covering = calibration_prompts(tiny_adm, replace(wanted, covering=True))
+    assert len(set(covering)) == 6
+    space = PromptChoice(tiny_adm, seed=2).space
+    assert space.coverage(covering).cells > space.coverage(owned).cells
+
+
+def test_an_unknown_strategy_is_refused() -> None:
     with pytest.raises(ConfigError, match="choose one of uniform"):
         strategy("best")
 

@@ -63,10 +63,55 @@ def test_a_plan_file_is_followed(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 def test_prompts_come_with_their_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     value = shown(capsys, "prompts", "tiny", "--prompts", "5", "--seed", "3")
-    assert len(value["prompts"]) == 5
-    assert 0 < value["coverage"]["share"] <= 1
+    assert len(set(value["prompts"])) == 5
+    assert 0 < value["coverage"]["cells"] <= 1
     assert main(["prompts", "tiny", "--prompts", "5", "--seed", "3"]) == 0
     assert capsys.readouterr().out.splitlines() == value["prompts"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.txt", "a dog barks\n\na dog barks loudly\n"),
+        ("mine.csv", "id,caption\n1,a dog barks\n2,a dog barks loudly\n"),
+        ("mine.jsonl", '{"text": "a dog barks"}\n"a dog barks loudly"\n'),
+    ],
+)
+def test_a_file_of_prompts_is_audited_and_augmented(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, content: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    value = shown(capsys, "prompts", "tiny", "--from", str(path), "-n", "12")
+    assert len(value["prompts"]) == 12
+    assert value["coverage"]["cells"] > value["given"]["cells"]
+    assert "a cat" in value["lacks"]["sources"]
+    assert "a dog" not in value["lacks"]["sources"]
+    written = tmp_path / "mine-augmented.txt"
+    assert value["path"] == str(written)
+    assert written.read_text().splitlines() == value["prompts"]
+    out = tmp_path / "other.txt"
+    assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Lacking sources: a person; " in printed
+    assert len(out.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id,words\n1,rain\n", "no column is called prompt, caption, text"),
+        ("a.jsonl", '{"text": "rain"}\n{"id": 3}\n', "line 2 holds no prompt"),
+        ("a.jsonl", "rain\n", "cannot be read"),
+        ("a.txt", " \n", "has no prompts"),
+    ],
+)
+def test_a_file_without_prompts_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert main(["prompts", "tiny", "--from", str(tmp_path / name)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ptq.calibration.states import StatePool, StateRecorder, StateSet
 from ptq.calibration.strategies import STRATEGIES, CalibrationStrategy, Candidates
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
+from ptq.prompts.suites import Suite, draw_suite
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
 
@@ -29,7 +30,7 @@ STEPS, PROMPTS = 5, 6
 @pytest.fixture(scope="module")
 def pool(tiny_adm: AudioLDM) -> StatePool:
     settings = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
-    prompts = STRATEGIES["uniform"].prompts(PROMPTS, 3)
+    prompts = [prompt.text for prompt in draw_suite(Suite.CALIBRATION, PROMPTS, seed=3)]
     return StateRecorder(adm=tiny_adm, settings=settings, seed=1).record(prompts)
 
 

@@ -1,0 +1,104 @@
+"""Prompts that cover a model's input space, by the model's own text encoder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.text import embed_prompts
+from ptq.prompts.aspects import cells_of
+from ptq.prompts.augment import Augmenter, choose_prompts
+from ptq.prompts.coverage import source_coverage
+from ptq.prompts.grammar import Prompt
+from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.space import PromptSpace
+from ptq.prompts.suites import Suite, draw_suite
+from ptq.study_config import CalibrationSettings
+
+_REFERENCE = 600
+# The reference is one for all choices, so that their coverages compare.
+_REFERENCE_SEED = 71
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptAudit:
+    """What a person's prompts cover, and the set that covers more.
+
+    Attributes:
+        given: Coverage of the prompts given.
+        lacks: What they leave out: names of sources, and the emptiest cells.
+        prompts: The chosen set, best first.
+        chosen: Coverage of that set.
+    """
+
+    given: Mapping[str, float]
+    lacks: Mapping[str, tuple[str, ...]]
+    prompts: tuple[str, ...]
+    chosen: Mapping[str, float]
+
+
+class PromptChoice:
+    """Chooses calibration prompts for one ADM.
+
+    Args:
+        adm: Whose text encoder measures.
+        seed: Of the candidates that are drawn.
+    """
+
+    def __init__(self, adm: AudioDiffusionModel, seed: int) -> None:
+        self._seed = seed
+        self._reference = draw_suite(Suite.CALIBRATION, _REFERENCE, _REFERENCE_SEED)
+        self._drawn: tuple[Prompt, ...] = draw_suite(Suite.CALIBRATION, _REFERENCE, seed)
+        self.space = PromptSpace(
+            reference=tuple(prompt.text for prompt in self._reference),
+            embed=lambda texts: embed_prompts(adm, texts),
+        )
+
+    def __call__(self, count: int, given: Sequence[str] = ()) -> tuple[str, ...]:
+        """Augment prompts until the space is covered, and choose the ones that cover most.
+
+        Args:
+            count: How many to choose.
+            given: Prompts to begin with; without any, the grammar's own.
+
+        Raises:
+            ConfigError: If the count is below one.
+        """
+        seeds = tuple(given) or tuple(prompt.text for prompt in self._drawn[:count])
+        grown = Augmenter(self.space, self._reference, self._seed)(seeds, count)
+        pool = dict.fromkeys((*grown.prompts, *(prompt.text for prompt in self._drawn)))
+        return choose_prompts(self.space, tuple(pool), count)
+
+    def audit(self, given: Sequence[str], count: int) -> PromptAudit:
+        """Say what prompts cover and lack, and choose a set that covers more."""
+        chosen = self(count, given)
+        return PromptAudit(
+            given=self.coverage(given),
+            lacks=self._lacks(given),
+            prompts=chosen,
+            chosen=self.coverage(chosen),
+        )
+
+    def coverage(self, texts: Sequence[str]) -> dict[str, float]:
+        """Shares of the space, and of the known sources, that prompts cover."""
+        named = source_coverage(texts)
+        measures = asdict(self.space.coverage(texts))
+        shares = {**measures, "sources": named.share, "families": named.families}
+        return {name: round(value, 4) for name, value in shares.items()}
+
+    def _lacks(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        named = source_coverage(texts)
+        lexicon = default_lexicon()
+        sources = [s.noun for s in lexicon.embedded if s.id not in named.named]
+        filled = frozenset(cell for text in texts for cell in cells_of(text))
+        empty = [f"{family}, {aspect}" for family, aspect in self.space.cells]
+        known = {f"{family}, {aspect}" for family, aspect in filled}
+        cells = [name for name in empty if name not in known]
+        return {"sources": tuple(sources), "cells": tuple(cells)}
+
+
+def calibration_prompts(adm: AudioDiffusionModel, wanted: CalibrationSettings) -> tuple[str, ...]:
+    """The prompts to calibrate on, all of the calibration suite: covering ones, or drawn ones."""
+    if wanted.covering:
+        return PromptChoice(adm, wanted.seed)(wanted.prompts)
+    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed)
+    return tuple(prompt.text for prompt in drawn)

@@ -1,0 +1,42 @@
+"""How the command line shows an audit of prompts, and where it writes the augmented ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptq.report_markdown import table
+
+if TYPE_CHECKING:  # torch is loaded by what needs it only
+    from ptq.calibration.prompt_choice import PromptAudit
+
+_MOST_NAMED = 8
+_MEANINGS = {
+    "near": "reference prompts with one as near as a typical neighbour",
+    "radius": "distance of the worst served reference prompt (1 − cosine)",
+    "cells": "pairs of a sound family and an aspect, twice or more",
+    "sources": "sounds that the embedded models know",
+    "families": "families of those sounds",
+}
+
+
+def audit_text(audit: "PromptAudit") -> str:
+    """Coverage of the prompts given and of the chosen ones, and what the given ones lack."""
+    rows = [
+        (meaning, f"{audit.given[name]:.3f}", f"{audit.chosen[name]:.3f}")
+        for name, meaning in _MEANINGS.items()
+    ]
+    lines = [table(("", "given", f"chosen {len(audit.prompts)}"), rows), ""]
+    lines += [f"Lacking {what}: {shortened(names)}." for what, names in audit.lacks.items()]
+    return "\n".join(lines)
+
+
+def shortened(names: tuple[str, ...]) -> str:
+    """The first few of many names, and how many more there are."""
+    shown = "; ".join(names[:_MOST_NAMED]) or "none"
+    return shown if len(names) <= _MOST_NAMED else f"{shown}; and {len(names) - _MOST_NAMED} more"
+
+
+def augmented_path(given: Path | None, wanted: Path | None) -> Path | None:
+    """Where to write: as wanted, else beside the file given; nowhere without either."""
+    if wanted is not None or given is None:
+        return wanted
+    return given.with_name(f"{given.stem}-augmented.txt")

@@ -1,0 +1,137 @@
+"""Prompt augmentation: coverage grows, the choice is greedy, and no suite leaks into another."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.text import embed_prompts
+from ptq.errors import ConfigError
+from ptq.prompts.aspects import aspects_of, cells_of
+from ptq.prompts.augment import Augmenter, choose_prompts, coverage_goal, without_twins
+from ptq.prompts.grammar import Prompt
+from ptq.prompts.space import PromptSpace
+from ptq.prompts.suites import Suite, draw_suite, suite_of
+from ptq.prompts.variations import variations, with_cell
+from ptq.submodular import lazy_greedy
+
+WIDTH = 96
+
+
+def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """A stand-in for a text encoder that needs no weights: every word has a fixed direction."""
+    rows = np.zeros((len(texts), WIDTH), dtype=np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        for word in text.split():
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+            row += np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)
+        row += 5.0  # a narrow cone, as text encoders have
+    return rows
+
+
+@pytest.fixture(scope="module")
+def prompts() -> tuple[Prompt, ...]:
+    return draw_suite(Suite.CALIBRATION, 300, seed=4)
+
+
+@pytest.fixture
+def space(prompts: tuple[Prompt, ...]) -> PromptSpace:
+    return PromptSpace(reference=tuple(p.text for p in prompts), embed=bag_of_words)
+
+
+def test_aspects_are_read_from_the_words() -> None:
+    text = "a dog barks loudly, then a bell tolls far away"
+    assert aspects_of(text) == {"in turn", "loud", "far", "two events", "medium"}
+    assert ("animal", "loud") in cells_of(text)
+    assert ("music", "in turn") in cells_of(text)
+    assert cells_of("the colour blue") == frozenset()
+    assert {"repeated", "slow", "one event"} <= aspects_of("a dog barks slowly again and again")
+
+
+def test_the_whole_reference_covers_itself(space: PromptSpace) -> None:
+    found = space.coverage(space.reference)
+    assert found.near == 1.0
+    assert found.radius == pytest.approx(0.0, abs=1e-5)
+    nothing = space.coverage(())
+    assert (nothing.near, nothing.radius, nothing.cells) == (0.0, 2.0, 0.0)
+
+
+def test_coverage_grows_with_the_set(space: PromptSpace) -> None:
+    found = [space.coverage(space.reference[:n]) for n in (5, 20, 80, 300)]
+    for less, more in pairwise(found):
+        assert more.near >= less.near
+        assert more.radius <= less.radius + 1e-6
+        assert more.cells >= less.cells
+
+
+def test_a_reference_of_few_prompts_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 8 different reference prompts, got 1"):
+        PromptSpace(reference=("rain",) * 20, embed=bag_of_words)
+
+
+def test_chosen_prompts_cover_more_than_random_ones(space: PromptSpace) -> None:
+    chosen = choose_prompts(space, space.reference, 32)
+    assert len(set(chosen)) == 32
+    assert choose_prompts(space, space.reference, 32) == chosen
+    rng = np.random.default_rng(0)
+    goal = coverage_goal(space, space.reference, 32)
+    own = sum(lazy_greedy(goal, len(space.reference), 32)[1])
+
+    def value(indices: NDArray[np.int64]) -> float:
+        fresh, total = coverage_goal(space, space.reference, 32), 0.0
+        for index in indices:
+            total += fresh.gain(int(index))
+            fresh.add_(int(index))
+        return total
+
+    draws = [rng.choice(len(space.reference), 32, replace=False) for _ in range(20)]
+    assert own > max(value(draw) for draw in draws)
+    random_cells = [space.coverage([space.reference[i] for i in draw]).cells for draw in draws]
+    assert space.coverage(chosen).cells > max(random_cells)
+
+
+def test_augmentation_fills_what_the_seeds_leave_out(
+    space: PromptSpace, prompts: tuple[Prompt, ...]
+) -> None:
+    dogs = ("a dog barks", "a dog barks loudly", "a  Dog barks", "a dog barks far away")
+    grown = Augmenter(space, prompts, seed=0)(dogs, 40)
+    assert grown.prompts[0] == "a dog barks"
+    assert "a  Dog barks" not in grown.prompts, "the same text in other spaces"
+    assert len(grown.prompts) <= 160
+    before, after = grown.rounds[0], grown.rounds[-1]
+    assert after.near > before.near + 0.2
+    assert after.cells > 0.7 > before.cells
+    assert [r.near for r in grown.rounds] == sorted(r.near for r in grown.rounds)
+    again = Augmenter(space, prompts, seed=0)(dogs, 40)
+    assert again.prompts == grown.prompts
+
+
+def test_nothing_of_the_final_suite_is_made_up(prompts: tuple[Prompt, ...]) -> None:
+    rng = np.random.default_rng(1)
+    scenes = [p.scene for p in prompts if p.scene is not None]
+    made = [p for scene in scenes[:20] for p in islice(variations(scene, rng), 10)]
+    assert {suite_of(prompt) for prompt in made} == {Suite.CALIBRATION}
+    texts = [prompt.text for prompt in made]
+    assert len(set(texts)) > 0.7 * len(texts)
+    for cell in (("animal", "fast"), ("nature", "at once")):
+        wanted = list(islice(with_cell(cell, rng), 3))
+        assert wanted
+        assert all(cell in cells_of(p.text) for p in wanted)
+        assert {suite_of(prompt) for prompt in wanted} == {Suite.CALIBRATION}
+    assert not list(with_cell(("animal", "echoing"), rng)), "the grammar never says it"
+
+
+def test_twins_are_dropped(space: PromptSpace) -> None:
+    texts = ("rain falls", " Rain  falls ", "", "wind blows", "rain falls")
+    assert without_twins(texts, space) == ("rain falls", "wind blows")
+
+
+def test_an_adm_embeds_a_prompt_the_same_in_any_company(tiny_adm: AudioLDM) -> None:
+    both = embed_prompts(tiny_adm, ["a dog barks", "rain"])
+    assert both.shape[0] == 2
+    assert both.dtype == np.float32
+    assert np.array_equal(embed_prompts(tiny_adm, ["rain"])[0], both[1])
