@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptq.cli_budget import allocated, budget_options, measured, sensitivity_options
 from ptq.cli_options import (
     guidance_of,
     plan_options,
@@ -74,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         options = add(name, command, "adm")
         study_options(options)
     options.add_argument("--link", type=Path, help="also make this path point to the run")
+    measure = add("sensitivity", _sensitivity, "adm")
+    study_options(measure)
+    sensitivity_options(measure)
+    allocate = add("allocate", _allocate, "adm")
+    plan_options(allocate)
+    budget_options(allocate)
     generate = add("generate", _generate, "adm", "prompt")
     sampling_options(generate)
     generate.add_argument("--out", type=Path, default=Path("clip.flac"))
@@ -194,6 +201,18 @@ def _quantize(arguments: argparse.Namespace) -> None:
     folder = study.run.path / PACKED
     size = packed_bytes(folder)
     _show(arguments, {"path": str(folder), "bytes": size}, f"{folder} ({megabytes(size)})")
+
+
+def _sensitivity(arguments: argparse.Namespace) -> None:
+    """Measure how much each layer minds each way of quantizing it."""
+    found = measured(_staged(arguments), arguments)
+    value = {"path": str(arguments.to), "layers": len(found.errors), "measure": found.measure}
+    _show(arguments, value, f"{len(found.errors)} layers, {found.measure} error: {arguments.to}")
+
+
+def _allocate(arguments: argparse.Namespace) -> None:
+    """Allocate bits to layers under a budget, or show the Pareto front."""
+    _show(arguments, *allocated(_load(arguments.adm), arguments))
 
 
 def _generate(arguments: argparse.Namespace) -> None:

@@ -66,7 +66,7 @@ def quantize_(
     for spec in plan.quantized:
         if should_stop is not None and should_stop():
             raise Cancelled(f"quantization stopped before {spec.name}; the model is unchanged.")
-        replacements[spec.name] = _quantize_layer(parts, spec, infos[spec.name], prepared)
+        replacements[spec.name] = quantize_layer(parts, spec, infos[spec.name], prepared)
     for name, replacement in replacements.items():
         set_layer_(parts, name, replacement)
     return parts
@@ -103,9 +103,10 @@ def make_quantizer(
     )
 
 
-def _quantize_layer(
+def quantize_layer(
     parts: Mapping[str, nn.Module], spec: LayerSpec, info: LayerInfo, prepared: Prepared
 ) -> QuantizedLayer:
+    """Return what stands in for one layer of ``parts``, which stay as they are."""
     source = get_layer(parts, spec.name)
     weight = prepared.weights.get(spec.name)
     if spec.scheme.weight is not None and weight is None:

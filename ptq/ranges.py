@@ -28,6 +28,16 @@ def static_qparams(stats: LayerStats, scheme: ActivationScheme) -> QParams:
     return choose_qparams(low, high, bits=scheme.bits, symmetric=False)
 
 
+def noise_power(stats: LayerStats, scheme: ActivationScheme) -> float:
+    """Return the expected squared error of one value, over all buckets and halves.
+
+    Dynamic ranges are never wider than the whole range seen, which is taken in their place.
+    """
+    merged = stats.merged(scheme.timestep_buckets)
+    errors = expected_error(merged, *_search(merged, scheme), scheme.bits)
+    return float(errors.sum() / merged.count.sum())
+
+
 def nearest_filled(count: Tensor) -> Tensor:
     """Return for each bucket the index of the nearest one with data, shape (halves, buckets).
 

@@ -204,23 +204,29 @@ def _read(study: StudyContext, name: str, take: Callable[[dict[str, Tensor]], T]
         raise CheckpointError(damage(path, error)) from error
 
 
+def calibration_manifest(study: StudyContext) -> CalibrationManifest:
+    """What the run's calibration set is made of."""
+    path = study.run.path / MANIFEST
+    return CalibrationManifest.from_json(path.read_text(encoding="utf-8"))
+
+
+def calibration_replay(study: StudyContext, stage: Stage = Stage.CALIBRATE) -> Replay:
+    """The run's calibration states, ready to pass through the full-precision model again."""
+    prompts = calibration_manifest(study).prompts
+    states = _read(study, STATES, lambda t: StateSet.from_tensors(t, prompts, study.settings))
+    return Replay(
+        adm=study.adm,
+        states=states,
+        progress=lambda done, total: study.tell(stage, done, total + 1),
+        should_stop=study.should_stop,
+    )
+
+
 def _rounded(study: StudyContext, plan: QuantPlan) -> dict[str, QuantizedWeight]:
     """Codes of the weights that are rounded by what calibration saw."""
     if not any(map(rounds_by_data, plan.quantized)):
         return {}
-    manifest = CalibrationManifest.from_json(
-        (study.run.path / MANIFEST).read_text(encoding="utf-8")
-    )
-    states = _read(
-        study, STATES, lambda t: StateSet.from_tensors(t, manifest.prompts, study.settings)
-    )
-    replay = Replay(
-        adm=study.adm,
-        states=states,
-        progress=lambda done, total: study.tell(Stage.QUANTIZE, done, total + 1),
-        should_stop=study.should_stop,
-    )
-    return rounded_weights(replay, plan)
+    return rounded_weights(calibration_replay(study, Stage.QUANTIZE), plan)
 
 
 def quantize_stage(

@@ -1,6 +1,6 @@
 """Second moments of what layers multiply their weights with: what output-aware rounding needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from ptq.errors import CalibrationError
 from ptq.layer_spec import LayerInfo, LayerKind
 from ptq.layers import get_layer
 
+# What is held at once; what does not fit takes another replay.
+MOST_BYTES = 2 << 30
+_FLOAT_BYTES = 4
 # Rows of one call that are taken in; neighbours on a spectrogram say nearly the same.
 _ROWS = 4096
 _EDGES = "_reversed_padding_repeated_twice"  # what nn.Conv2d hands to pad
@@ -81,3 +84,37 @@ def observe_moments(replay: Replay, sites: Sequence[LayerInfo]) -> Mapping[str, 
     with watching(parts, observers):
         replay({info.part for info in sites})
     return {name: observer.result() for name, observer in observers.items()}
+
+
+def each_moment(
+    replay: Replay, sites: Sequence[LayerInfo], most_bytes: int = MOST_BYTES
+) -> Iterator[tuple[LayerInfo, Tensor]]:
+    """Yield every site with the second moment of its input.
+
+    Args:
+        replay: States and model.
+        sites: Layers that calibration reaches.
+        most_bytes: What moments may take at once; states are replayed as often as this demands,
+            and one layer is always taken.
+
+    Raises:
+        Cancelled: As soon as the replay is told to stop.
+    """
+    for batch in _batches(sites, most_bytes):
+        moments = observe_moments(replay, batch)
+        for info in batch:
+            yield info, moments[info.name]
+
+
+def _batches(sites: Sequence[LayerInfo], most_bytes: int) -> Iterator[list[LayerInfo]]:
+    batch: list[LayerInfo] = []
+    held = 0
+    for info in sites:
+        size = info.row**2 * _FLOAT_BYTES
+        if batch and held + size > most_bytes:
+            yield batch
+            batch, held = [], 0
+        batch.append(info)
+        held += size
+    if batch:
+        yield batch

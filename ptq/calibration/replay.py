@@ -69,18 +69,25 @@ class Replay:
             Cancelled: As soon as ``should_stop`` says so.
         """
         if DENOISER in parts:
-            self._run_denoiser()
+            self.predictions()
         if parts & {"text_encoder", "conditioner"}:
             self.adm.encode(self.states.prompts)
         if parts & {"vae", "vocoder"}:
             for latents in self.states.finals:
                 self.adm.vocode(self.adm.decode(latents[None]))
 
-    def _run_denoiser(self) -> None:
+    @torch.inference_mode()
+    def predictions(self) -> Tensor:
+        """What the denoiser says of every state after guidance, shaped as the states' inputs.
+
+        Raises:
+            Cancelled: As soon as ``should_stop`` says so.
+        """
         states, settings = self.states, self.states.settings
         times = self.adm.schedule(settings.steps)
         encoded = self.adm.encode(states.prompts)
         steps = sorted(set(states.steps.tolist()))
+        said = torch.empty_like(states.inputs)
         for done, step in enumerate(steps, start=1):
             if self.should_stop():
                 raise Cancelled(f"Stopped before calibration step {done} of {len(steps)}.")
@@ -91,8 +98,11 @@ class Replay:
                     step=step, n_steps=len(times), t=times[step], sample_ids=tuple(rows.tolist())
                 )
                 conditioning = _rows(encoded, rows)
-                predict(self.adm, states.inputs[here], conditioning, context, settings.guidance)
+                said[here] = predict(
+                    self.adm, states.inputs[here], conditioning, context, settings.guidance
+                )
             self.progress(done, len(steps))
+        return said
 
 
 def _rows(conditioning: Conditioning, rows: Tensor) -> Conditioning:

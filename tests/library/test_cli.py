@@ -127,6 +127,32 @@ def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_pa
     assert quantized["bytes"] == sum(path.stat().st_size for path in packed.iterdir())
 
 
+def test_layers_are_measured_and_bits_allocated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    base, found = tmp_path / "base.rules", tmp_path / "found.json"
+    base.write_text("denoiser.conv_in = keep\ndenoiser.*to_* = w8\n* = keep\n")
+    schemes = ("--scheme", "w3 gptq a8", "--scheme", "w8 a8")
+    common = ("tiny", "--plan", str(base))
+    measuring = (*common, *SMALL, "--out", str(tmp_path), "--to", str(found), *schemes)
+    assert shown(capsys, "sensitivity", *measuring)["measure"] == "output"
+    rules = tmp_path / "mine.rules"
+    options = (*common, "--sensitivities", str(found), "--out", str(rules))
+    front = shown(capsys, "allocate", *options)["front"]
+    assert len(front) > 2
+    assert front[0]["error"] > front[-1]["error"]
+    middle = (front[0]["size_bytes"] + front[-1]["size_bytes"]) / 2e6
+    one = shown(capsys, "allocate", *options, "--megabytes", str(middle))["front"]
+    assert len(one) == 1
+    assert one[0]["size_bytes"] <= middle * 1e6
+    layers = shown(capsys, "layers", "tiny", "--plan", str(rules))
+    assert layers["size_bytes"] == one[0]["size_bytes"]
+    assert main(["allocate", *options, "--megabytes", "0.0001"]) == 2
+    assert "the smallest takes" in capsys.readouterr().err
+    assert main(["allocate", *common, "--sensitivities", "gone.json"]) == 2
+    assert "measure them with 'python -m ptq sensitivity'" in capsys.readouterr().err
+
+
 def test_generate_writes_a_clip(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "clip.flac"
     arguments = ("generate", "tiny", "a dog barks", *SMALL[:4], "--out", str(out))

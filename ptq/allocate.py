@@ -1,0 +1,195 @@
+"""Bits under a budget: each layer gets the scheme with which all together mind least.
+
+A multiple-choice knapsack: the errors of single layers are added up (HAWQ-v3, Yao et al. 2021,
+arXiv 2011.10680; MixDQ, Zhao et al. 2024, arXiv 2405.17873, solve the same program), and the
+cheapest sum within the budget is found exactly. That errors add up is an assumption, which a study
+of the plan has to confirm.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from ptq.config import QuantConfig, QuantRule
+from ptq.errors import ConfigError
+from ptq.layer_spec import LayerInfo, LayerSpec
+from ptq.plan import QuantPlan
+from ptq.scheme import Granularity, LayerScheme, resolve_group_size
+from ptq.sensitivities import Sensitivities
+
+# Projections of one attention, which share an input, are given the same bits.
+_COUPLED = re.compile(r"\.to_(?:q|k|v)$")
+_EXACT = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """A plan under a budget.
+
+    Attributes:
+        plan: What happens to each layer.
+        error: Sum of the errors that the measured layers have with it.
+        size_bytes: Bytes of all layers.
+    """
+
+    plan: QuantPlan
+    error: float
+    size_bytes: int
+
+    def config(self) -> QuantConfig:
+        """The plan as rules, one a layer."""
+        rules = tuple(QuantRule(pattern=spec.name, scheme=spec.scheme) for spec in self.plan.layers)
+        return QuantConfig(name=self.plan.name, rules=rules, seed=self.plan.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """One way for a set of layers that share their bits."""
+
+    specs: tuple[LayerSpec, ...]
+    bytes_: int
+    error: float
+
+
+class Allocator:
+    """Allocates bits to the measured layers of a base plan; all others stay as they are.
+
+    Args:
+        base: Decides the layers that were not measured.
+        inventory: The model's layers.
+        sensitivities: Errors of the measured layers.
+
+    Raises:
+        ConfigError: If a measured layer is missing, or coupled layers were measured differently.
+    """
+
+    def __init__(
+        self, base: QuantPlan, inventory: Sequence[LayerInfo], sensitivities: Sensitivities
+    ) -> None:
+        self._base, self._inventory = base, tuple(inventory)
+        infos = {info.name: info for info in inventory}
+        missing = next((name for name in sensitivities.errors if name not in infos), None)
+        if missing is not None:
+            raise ConfigError(
+                f"the sensitivities name the layer '{missing}', which this model does not have;"
+                " measure them for this model."
+            )
+        self._choices = [
+            _choices(names, infos, base, sensitivities)
+            for names in _coupled(sensitivities.errors).values()
+        ]
+        measured = sensitivities.errors
+        self._fixed = sum(
+            spec.bytes_stored(infos[spec.name]) for spec in base.layers if spec.name not in measured
+        )
+
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest size that can be had, in bytes."""
+        sizes = [[choice.bytes_ for choice in choices] for choices in self._choices]
+        return self._fixed + sum(map(min, sizes)), self._fixed + sum(map(max, sizes))
+
+    def __call__(self, size_bytes: int, name: str = "allocated") -> Allocation:
+        """Return the plan with the least sum of errors within a size.
+
+        Raises:
+            ConfigError: If no plan is that small.
+        """
+        least, _ = self.limits()
+        if size_bytes < least:
+            raise ConfigError(
+                f"no plan takes {size_bytes / 1e6:.2f} MB; the smallest takes {least / 1e6:.2f} MB."
+            )
+        chosen = _solve(self._choices, size_bytes - self._fixed)
+        specs = {spec.name: spec for choice in chosen for spec in choice.specs}
+        layers = tuple(specs.get(spec.name, spec) for spec in self._base.layers)
+        plan = replace(self._base, name=name, layers=layers)
+        return Allocation(
+            plan=plan,
+            error=sum(choice.error for choice in chosen),
+            size_bytes=plan.size_bytes(self._inventory),
+        )
+
+    def front(self, points: int = 12) -> tuple[Allocation, ...]:
+        """Return the best plans from the smallest size to the largest, without repetitions."""
+        least, most = self.limits()
+        sizes = np.linspace(least, most, points)
+        found = {a.plan.sha256: a for a in (self(int(np.ceil(size))) for size in sizes)}
+        return tuple(sorted(found.values(), key=lambda allocation: allocation.size_bytes))
+
+
+def _coupled(errors: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in errors:
+        groups.setdefault(_COUPLED.sub(".to_qkv", name), []).append(name)
+    return groups
+
+
+def _choices(
+    names: Sequence[str],
+    infos: Mapping[str, LayerInfo],
+    base: QuantPlan,
+    sensitivities: Sensitivities,
+) -> list[_Choice]:
+    options = sensitivities.schemes(names[0])
+    different = next((n for n in names if set(sensitivities.errors[n]) != set(options)), None)
+    if different is not None:
+        raise ConfigError(
+            f"{different} shares its bits with {names[0]} but was measured with other schemes;"
+            " measure both alike."
+        )
+    splits = {spec.name: spec.split for spec in base.layers}
+    found = []
+    for words, scheme in options.items():
+        specs = tuple(
+            LayerSpec(name=n, scheme=_grouped(scheme, infos[n]), split=splits.get(n)) for n in names
+        )
+        found.append(
+            _Choice(
+                specs=specs,
+                bytes_=sum(spec.bytes_stored(infos[spec.name]) for spec in specs),
+                error=sum(sensitivities.errors[n][words] for n in names),
+            )
+        )
+    return found
+
+
+def _grouped(scheme: LayerScheme, info: LayerInfo) -> LayerScheme:
+    """A scheme with its group size made a number."""
+    weight = scheme.weight
+    if weight is None or weight.granularity is not Granularity.PER_GROUP or weight.group_size:
+        return scheme
+    size = resolve_group_size(info.row if info.split is None else _common(info))
+    granularity = Granularity.PER_CHANNEL if size is None else Granularity.PER_GROUP
+    return replace(scheme, weight=replace(weight, granularity=granularity, group_size=size))
+
+
+def _common(info: LayerInfo) -> int:
+    return int(np.gcd.reduce(info.columns))
+
+
+def _solve(choices: Sequence[Sequence[_Choice]], budget: int) -> list[_Choice]:
+    flat = [(layer, choice) for layer, row in enumerate(choices) for choice in row]
+    errors = np.array([choice.error for _, choice in flat])
+    sizes = np.array([choice.bytes_ for _, choice in flat], dtype=np.float64)
+    layers = np.array([layer for layer, _ in flat])
+    one_each = csr_array((np.ones(len(flat)), (layers, np.arange(len(flat)))))
+    # Errors span orders of magnitude: in units of their mean the solver's tolerances fit.
+    unit = float(errors.mean()) or 1.0
+    scale = float(max(budget, 1))
+    result = milp(
+        errors / unit,
+        constraints=[
+            LinearConstraint(one_each, 1, 1),
+            LinearConstraint(sizes[None] / scale, -np.inf, budget / scale),
+        ],
+        integrality=np.ones(len(flat)),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": _EXACT},
+    )
+    if result.x is None:
+        raise ConfigError(f"no plan was found within {budget / 1e6:.2f} MB ({result.message}).")
+    return [choice for (_, choice), taken in zip(flat, result.x, strict=True) if taken > 0.5]

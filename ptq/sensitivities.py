@@ -1,0 +1,83 @@
+"""How much each layer minds each way of quantizing it: a table that is measured once and reused."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ptq.errors import ConfigError
+from ptq.rule_text import parse_scheme
+from ptq.scheme import LayerScheme
+
+SENSITIVITY_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivities:
+    """Errors by layer and scheme.
+
+    Attributes:
+        model_hash: Whose layers they are.
+        measure: What an error is: ``"output"`` of the layer itself, or ``"prediction"`` of the
+            guided denoiser with only that layer quantized; both relative, of squares.
+        calibration: Hash of the calibration set's manifest.
+        errors: For each layer, the error of each scheme, by the words of a rule.
+    """
+
+    model_hash: str
+    measure: str
+    calibration: str
+    errors: Mapping[str, Mapping[str, float]]
+
+    def __post_init__(self) -> None:
+        for name, row in self.errors.items():
+            for words, error in row.items():
+                if not math.isfinite(error) or error < 0:
+                    raise ConfigError(
+                        f"the error of {name} at '{words}' is {error}; measure again."
+                    )
+
+    def schemes(self, layer: str) -> dict[str, LayerScheme]:
+        """The schemes that were measured for a layer, by their words."""
+        return {words: parse_scheme(words.split()) for words in self.errors[layer]}
+
+    def to_json(self) -> str:
+        """The table as JSON text."""
+        content = {
+            "schema": SENSITIVITY_SCHEMA,
+            "model_hash": self.model_hash,
+            "measure": self.measure,
+            "calibration": self.calibration,
+            "errors": {name: dict(row) for name, row in self.errors.items()},
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Sensitivities":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ConfigError: If the text is no such table, or of another schema.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            if data["schema"] != SENSITIVITY_SCHEMA:
+                raise ConfigError(
+                    f"the sensitivities have schema {data['schema']!r}, this version reads "
+                    f"{SENSITIVITY_SCHEMA}; measure them again."
+                )
+            errors = {
+                str(name): {str(words): float(error) for words, error in row.items()}
+                for name, row in data["errors"].items()
+            }
+            return cls(
+                model_hash=str(data["model_hash"]),
+                measure=str(data["measure"]),
+                calibration=str(data["calibration"]),
+                errors=errors,
+            )
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ConfigError(
+                f"the sensitivities are damaged ({error}); measure them again."
+            ) from error

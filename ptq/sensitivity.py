@@ -1,0 +1,151 @@
+"""Measures how much each layer minds each way of quantizing it.
+
+Two rungs of a ladder of cost. ``output`` is closed form: one replay gives each layer's second
+moment H, and the error of its output is tr(Δ H Δᵀ) for the weights, plus what the noise of
+quantized activations adds, both against tr(W H Wᵀ). ``prediction`` quantizes one layer at a time
+and compares what the denoiser says after guidance, which amplifies errors: it knows where in the
+network a layer sits, and takes one replay for every layer and scheme.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ptq.algorithms import quantize_weight
+from ptq.algorithms.gptq import gptq_codes, output_error
+from ptq.calibration.moments import each_moment
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights, rounds_by_data
+from ptq.config import QuantConfig, QuantRule
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
+from ptq.layers import get_layer, inventory, set_layer_
+from ptq.observers import CalibrationStats
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.quantize import Prepared, quantize_layer, weight_rows
+from ptq.ranges import noise_power
+from ptq.rule_text import parse_scheme
+from ptq.sensitivities import Sensitivities
+from ptq.weights import QuantizedWeight
+
+OUTPUT, PREDICTION = "output", "prediction"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SensitivityMeter:
+    """Measures the layers of one model that a base plan quantizes.
+
+    Attributes:
+        replay: The full-precision model and its calibration states.
+        stats: Statistics that serve every scheme with static activations.
+        base: The layers of the denoiser whose weights it quantizes are measured.
+        calibration: Hash of the calibration set's manifest.
+    """
+
+    replay: Replay
+    stats: CalibrationStats
+    base: QuantPlan
+    calibration: str
+
+    def output(self, schemes: Sequence[str]) -> Sensitivities:
+        """Relative error of each layer's own output, in closed form.
+
+        Args:
+            schemes: Words of rules, such as ``"w4 gptq a8 mse"``.
+        """
+        plans = self._plans(schemes)
+        parts = self.replay.adm.parts()
+        errors: dict[str, dict[str, float]] = {}
+        for info, moment in each_moment(self.replay, self._sites()):
+            rows = weight_rows(get_layer(parts, info.name), info).float()
+            signal = float(output_error(rows, torch.zeros_like(rows), moment).sum())
+            errors[info.name] = {
+                words: self._output_error(plan[info.name], info, rows, moment) / signal
+                for words, plan in plans.items()
+            }
+        return self._table(OUTPUT, errors)
+
+    def _output_error(
+        self, spec: LayerSpec, info: LayerInfo, rows: Tensor, moment: Tensor
+    ) -> float:
+        error, effective = 0.0, rows
+        scheme, activation = spec.scheme.weight, spec.scheme.activation
+        if scheme is not None:
+            found = quantize_weight(rows, scheme, info.columns)
+            if rounds_by_data(spec):
+                found = gptq_codes(rows, found, scheme, moment)
+            effective = found.dequantize()
+            error += float(output_error(rows, effective, moment).sum())
+        if activation is not None:
+            noise = noise_power(self.stats[info.name], activation)
+            error += noise * float(effective.square().sum())
+        return error
+
+    def prediction(
+        self, schemes: Sequence[str], on_layer: Callable[[int, int], None] = lambda *_: None
+    ) -> Sensitivities:
+        """Relative error of the guided prediction with one layer quantized at a time.
+
+        Args:
+            schemes: Words of rules, as above.
+            on_layer: Told how many layers of how many are measured.
+        """
+        parts = self.replay.adm.parts()
+        reference = self.replay.predictions()
+        plans, codes = self._plans(schemes), self._codes(schemes)
+        errors: dict[str, dict[str, float]] = {}
+        sites = self._sites()
+        for done, info in enumerate(sites, start=1):
+            errors[info.name] = {}
+            for words, plan in plans.items():
+                prepared = Prepared(stats=self.stats, weights=codes[words])
+                layer = quantize_layer(parts, plan[info.name], info, prepared)
+                with _standing_in(parts, info.name, layer):
+                    difference = self.replay.predictions() - reference
+                errors[info.name][words] = float(
+                    difference.square().sum() / reference.square().sum()
+                )
+            on_layer(done, len(sites))
+        return self._table(PREDICTION, errors)
+
+    def _sites(self) -> list[LayerInfo]:
+        measured = {
+            spec.name
+            for spec in self.base.quantized
+            if spec.scheme.weight is not None and spec.name.startswith(f"{DENOISER}.")
+        }
+        found = inventory(self.replay.adm.parts(), self.replay.adm.splits())
+        return [info for info in found if info.name in measured and not info.idle]
+
+    def _resolved(self, words: str) -> QuantPlan:
+        scheme, sites = parse_scheme(words.split()), self._sites()
+        rules = tuple(QuantRule(pattern=info.name, scheme=scheme) for info in sites)
+        return resolve_plan(QuantConfig(name=words, rules=rules), sites)
+
+    def _plans(self, schemes: Sequence[str]) -> dict[str, dict[str, LayerSpec]]:
+        plans = {words: self._resolved(words).layers for words in schemes}
+        return {words: {spec.name: spec for spec in layers} for words, layers in plans.items()}
+
+    def _codes(self, schemes: Sequence[str]) -> dict[str, dict[str, QuantizedWeight]]:
+        return {words: rounded_weights(self.replay, self._resolved(words)) for words in schemes}
+
+    def _table(self, measure: str, errors: Mapping[str, Mapping[str, float]]) -> Sensitivities:
+        return Sensitivities(
+            model_hash=self.replay.adm.source_hash,
+            measure=measure,
+            calibration=self.calibration,
+            errors=errors,
+        )
+
+
+@contextmanager
+def _standing_in(parts: Mapping[str, nn.Module], name: str, layer: nn.Module) -> Iterator[None]:
+    """Put another layer in a layer's place, and the layer back afterwards, whatever happens."""
+    original = get_layer(parts, name)
+    set_layer_(parts, name, layer)
+    try:
+        yield
+    finally:
+        set_layer_(parts, name, original)

@@ -1,0 +1,122 @@
+"""Sensitivities: the closed form is what the layer does, and measuring leaves no trace."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.sampling import SamplingSettings
+from ptq.algorithms import quantize_weight
+from ptq.allocate import Allocator
+from ptq.calibration.calibrator import sites_to_watch
+from ptq.calibration.observe import Observation, observe_states
+from ptq.calibration.replay import Replay, watching
+from ptq.calibration.states import StateRecorder, StateSet
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import Cancelled
+from ptq.layers import get_layer, inventory
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.quantize import quantize_, weight_rows
+from ptq.scheme import WeightScheme
+from ptq.sensitivity import OUTPUT, PREDICTION, SensitivityMeter
+
+RULES = "denoiser.conv_in = keep\ndenoiser.mid_block.*conv* = w4a8\ndenoiser.*to_* = w4a8\n* = keep"
+BITS = ("w2 channel", "w4 channel", "w8 channel")
+
+
+@pytest.fixture(scope="module")
+def replay(tiny_adm: AudioLDM) -> Replay:
+    settings = SamplingSettings(steps=3, guidance=2.5, seconds=0.64)
+    pool = StateRecorder(adm=tiny_adm, settings=settings, seed=1).record(("a dog barks", "rain"))
+    return Replay(adm=tiny_adm, states=StateSet.of(pool, np.array([[0, 0], [1, 1], [0, 2]])))
+
+
+@pytest.fixture(scope="module")
+def base(tiny_adm: AudioLDM) -> QuantPlan:
+    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    return resolve_plan(QuantConfig(name="x", rules=parse_rules(RULES)), layers)
+
+
+@pytest.fixture(scope="module")
+def meter(replay: Replay, base: QuantPlan) -> SensitivityMeter:
+    layers = inventory(replay.adm.parts(), replay.adm.splits())
+    stats = observe_states(replay, Observation(sites=sites_to_watch(base, layers)))
+    return SensitivityMeter(replay=replay, stats=stats, base=base, calibration="c")
+
+
+def test_more_bits_never_hurt_more(meter: SensitivityMeter, base: QuantPlan) -> None:
+    for found in (meter.output(BITS), meter.prediction(BITS)):
+        assert set(found.errors) == {spec.name for spec in base.quantized}
+        for name, row in found.errors.items():
+            assert row["w2 channel"] > row["w4 channel"] > row["w8 channel"] > 0, name
+        assert found.model_hash == meter.replay.adm.source_hash
+    assert (OUTPUT, PREDICTION) == ("output", "prediction")
+
+
+def test_the_closed_form_is_the_layers_own_error(meter: SensitivityMeter) -> None:
+    parts = meter.replay.adm.parts()
+    infos = {info.name: info for info in inventory(parts, meter.replay.adm.splits())}
+    for name in ("denoiser.mid_block.resnets.0.conv1", "denoiser.mid_block.resnets.1.conv2"):
+        layer = get_layer(parts, name)
+        seen: list[Tensor] = []
+        with watching(parts, {name: seen.append}):
+            meter.replay({"denoiser"})
+        rows = weight_rows(layer, infos[name])
+        found = quantize_weight(
+            rows, WeightScheme(bits=4, symmetric=False), infos[name].columns
+        ).dequantize()
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        signal = noise = 0.0
+        for values in seen:
+            exact = torch.nn.functional.conv2d(values, weight, padding=1)
+            rough = torch.nn.functional.conv2d(values, found.reshape(weight.shape), padding=1)
+            signal += float(exact.square().sum())
+            noise += float((exact - rough).square().sum())
+        closed = meter.output(("w4 channel",)).errors[name]["w4 channel"]
+        assert closed == pytest.approx(noise / signal, rel=1e-3)
+
+
+def test_activations_add_their_noise(meter: SensitivityMeter) -> None:
+    schemes = ("w8 channel", "w8 channel a8", "w8 channel a4", "w8 channel a8 dynamic")
+    for row in meter.output(schemes).errors.values():
+        assert row["w8 channel a4"] > row["w8 channel a8"] > row["w8 channel"]
+        assert row["w8 channel a8 dynamic"] > row["w8 channel"]
+
+
+def test_rounding_by_data_shows(meter: SensitivityMeter) -> None:
+    schemes = ("w3 channel", "w3 channel gptq")
+    errors = meter.output(schemes).errors
+    assert all(row["w3 channel gptq"] <= row["w3 channel"] * 1.0001 for row in errors.values())
+    total = [sum(row[words] for row in errors.values()) for words in schemes]
+    assert total[1] < 0.95 * total[0]
+
+
+def test_measuring_leaves_the_model_as_it_was(meter: SensitivityMeter) -> None:
+    before = meter.replay.predictions()
+    done: list[tuple[int, int]] = []
+    found = meter.prediction(("w2 channel",), on_layer=lambda i, n: done.append((i, n)))
+    assert torch.equal(meter.replay.predictions(), before)
+    assert done[-1] == (len(found.errors), len(found.errors))
+    stopped = Replay(adm=meter.replay.adm, states=meter.replay.states, should_stop=lambda: True)
+    with pytest.raises(Cancelled):
+        SensitivityMeter(
+            replay=stopped, stats=meter.stats, base=meter.base, calibration="c"
+        ).prediction(("w2 channel",))
+    assert torch.equal(meter.replay.predictions(), before)
+
+
+def test_an_allocated_plan_can_be_applied(
+    meter: SensitivityMeter, base: QuantPlan, tiny_adm: AudioLDM
+) -> None:
+    copied = copy.deepcopy(tiny_adm)
+    layers = inventory(copied.parts(), copied.splits())
+    allocator = Allocator(base, layers, meter.output(("w3 channel", "w8 channel")))
+    least, most = allocator.limits()
+    found = allocator((least + most) // 2)
+    bits = {s.scheme.weight.bits for s in found.plan.quantized if s.scheme.weight is not None}
+    assert bits == {3, 8}
+    quantize_(copied.parts(), found.plan)
