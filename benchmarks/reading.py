@@ -28,7 +28,7 @@ _STEPS, _BATCH, _RATE = 1500, 512, 3e-3
 
 def sources_of(prompts: Sequence[Prompt]) -> Tensor:
     """Indices of first and second source, ``(prompts, 2)``."""
-    ids = [source.id for source in default_lexicon().sources]
+    ids = [source.id for source in default_lexicon().embedded]
     scenes = [prompt.scene for prompt in prompts if prompt.scene is not None]
     return torch.tensor([[ids.index(s) for s in scene.sources] for scene in scenes])
 
@@ -36,7 +36,7 @@ def sources_of(prompts: Sequence[Prompt]) -> Tensor:
 def fit(inputs: Tensor, sources: Tensor) -> nn.Linear:
     """A linear layer whose outputs are the logits of the first and of the second source."""
     torch.manual_seed(0)
-    layer = nn.Linear(inputs.shape[1], 2 * len(default_lexicon().sources))
+    layer = nn.Linear(inputs.shape[1], 2 * len(default_lexicon().embedded))
     optimizer = torch.optim.Adam(layer.parameters(), _RATE)
     for _ in range(_STEPS):
         rows = torch.randint(len(inputs), (_BATCH,))

@@ -144,11 +144,13 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 def _prompts(arguments: argparse.Namespace) -> None:
     """Choose prompts that cover a model's input space; audit and augment a file of them."""
+    from ptq.adms.registry import lexicon_of
     from ptq.calibration.prompt_choice import PromptChoice
     from ptq.prompts.files import read_prompts
 
     given = read_prompts(arguments.prompt_file) if arguments.prompt_file else ()
-    found = PromptChoice(_load(arguments.adm), arguments.seed).audit(given, arguments.prompts)
+    choice = PromptChoice(_load(arguments.adm), arguments.seed, lexicon_of(arguments.adm))
+    found = choice.audit(given, arguments.prompts)
     value: dict[str, Any] = {"prompts": found.prompts, "coverage": found.chosen}
     text = "\n".join(found.prompts)
     if given:

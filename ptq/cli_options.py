@@ -69,12 +69,16 @@ def guidance_of(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> fl
 
 def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> StudyConfig:
     """The study of a loaded model that the flags describe."""
+    from ptq.adms.registry import lexicon_of
     from ptq.prompts.suites import Suite, draw_suite
 
     if arguments.prompt_file is not None:
         prompts = read_prompts(arguments.prompt_file)
     else:
-        prompts = tuple(p.text for p in draw_suite(Suite.FINAL, arguments.prompts, arguments.seed))
+        drawn = draw_suite(
+            Suite.FINAL, arguments.prompts, arguments.seed, lexicon_of(arguments.adm)
+        )
+        prompts = tuple(prompt.text for prompt in drawn)
     return StudyConfig(
         adm=arguments.adm,
         quant=quant_config(arguments),

@@ -57,7 +57,7 @@ class EarStage:
         record = WeightsRecord(
             name="mini128",
             config={
-                "sources": [source.id for source in default_lexicon().sources],
+                "sources": [source.id for source in default_lexicon().embedded],
                 "words": list(self.batches.vocabulary.words),
                 "sample_rate_hz": SAMPLE_RATE_HZ,
             },
@@ -74,7 +74,7 @@ class EarStage:
 
     def _run(self) -> tuple[MiniNet, Training[MiniNet]]:
         torch.manual_seed(_SEED)
-        n_sources = len(default_lexicon().sources)
+        n_sources = len(default_lexicon().embedded)
         net = MiniNet(n_sources=n_sources, vocabulary_size=len(self.batches.vocabulary)).to(
             self.device
         )

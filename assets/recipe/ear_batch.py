@@ -110,7 +110,7 @@ def make_batch(
     clips: Tensor, scenes: Sequence[Scene], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> Batch:
     """Degrade the second half of the clips, with known levels, and write the captions."""
-    ids = {source.id: i for i, source in enumerate(default_lexicon().sources)}
+    ids = {source.id: i for i, source in enumerate(default_lexicon().embedded)}
     present = torch.zeros(len(clips), len(ids))
     for row, scene in zip(present, scenes, strict=True):
         row[[ids[source] for source in scene.sources]] = 1.0

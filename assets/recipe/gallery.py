@@ -46,7 +46,8 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
         if len(row) < per_family and single == (len(row) % 2 == 0):
             row.append(prompt)
             # Small families have fewer sources than places.
-            if len(lexicon.of_family(lexicon[prompt.scene.sources[0]].family)) >= per_family:
+            family = lexicon.of_family(lexicon[prompt.scene.sources[0]].family)
+            if sum(source.embedded for source in family) >= per_family:
                 used.add(prompt.scene.sources[0])
     return [(family, prompt) for family, row in chosen.items() for prompt in row]
 

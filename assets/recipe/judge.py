@@ -24,7 +24,7 @@ _NOISE_SNR_DB = (10.0, 45.0)
 
 def source_shares(seeds: NDArray[np.int64]) -> NDArray[np.float32]:
     """Target mass `(batch, sources)`: equal shares for the sources present in each clip."""
-    ids = [source.id for source in default_lexicon().sources]
+    ids = [source.id for source in default_lexicon().embedded]
     shares = np.zeros((len(seeds), len(ids)), dtype=np.float32)
     for row, seed in zip(shares, seeds, strict=True):
         present = scene_of(int(seed)).sources
@@ -58,7 +58,7 @@ class JudgeStage:
     def write(self, folder: Path) -> None:
         """Train, then write weights and config to `folder` (`assets/judge`)."""
         net, training = self._run()
-        sources = [source.id for source in default_lexicon().sources]
+        sources = [source.id for source in default_lexicon().embedded]
         record = WeightsRecord(
             name="judge",
             config={"sources": sources, "sample_rate_hz": 16_000},
@@ -73,7 +73,7 @@ class JudgeStage:
 
     def _run(self) -> tuple[JudgeNet, Training[JudgeNet]]:
         torch.manual_seed(0)
-        net = JudgeNet(len(default_lexicon().sources)).to(self.device)
+        net = JudgeNet(len(default_lexicon().embedded)).to(self.device)
         settings = TrainingSettings(
             name="judge", folder=self.folder, steps=self.steps, learning_rate=2e-3, ema_decay=0.995
         )

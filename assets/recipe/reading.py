@@ -38,7 +38,7 @@ _SCALE = 12.0
 
 def questions() -> tuple[int, ...]:
     """Number of answers to each question about a scene."""
-    n_sources = len(default_lexicon().sources)
+    n_sources = len(default_lexicon().embedded)
     of_event = (n_sources + 1, len(Pace), len(Pitch), len(Distance))
     return (len(Relation), *of_event * _EVENTS)
 
@@ -53,7 +53,7 @@ def answers(scene: Scene) -> list[int]:
 
 
 def _answers_of(event: Event | None) -> list[int]:
-    ids = [source.id for source in default_lexicon().sources]
+    ids = [source.id for source in default_lexicon().embedded]
     if event is None:
         return [len(ids), 0, 0, 0]
     return [

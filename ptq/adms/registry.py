@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptq.errors import ModelError
+from ptq.prompts.lexicon import Lexicon, default_lexicon
 from ptq.spelling import nearest
 
 ADMS_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "adms"
@@ -34,6 +35,12 @@ class AdmCard:
     source: str
     state: AdmState
     folder: Path
+
+
+def lexicon_of(adm_id: str) -> Lexicon:
+    """The sounds that an ADM may be asked for: its own if it is embedded, else all."""
+    embedded = (ADMS_FOLDER / adm_id / "model_index.json").exists()
+    return default_lexicon() if embedded else default_lexicon().all_voiced()
 
 
 def _size(folder: Path) -> int:

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.registry import lexicon_of
 from ptq.adms.text import embed_prompts
 from ptq.prompts.aspects import cells_of
 from ptq.prompts.augment import Augmenter, choose_prompts
 from ptq.prompts.coverage import source_coverage
-from ptq.prompts.grammar import Prompt
-from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.lexicon import Lexicon, default_lexicon
 from ptq.prompts.space import PromptSpace
 from ptq.prompts.suites import Suite, draw_suite
+from ptq.prompts.variations import Variator
 from ptq.study_config import CalibrationSettings
 
 _REFERENCE = 600
@@ -42,12 +45,15 @@ class PromptChoice:
     Args:
         adm: Whose text encoder measures.
         seed: Of the candidates that are drawn.
+        lexicon: The sounds of the reference prompts are those that it has voiced.
     """
 
-    def __init__(self, adm: AudioDiffusionModel, seed: int) -> None:
-        self._seed = seed
-        self._reference = draw_suite(Suite.CALIBRATION, _REFERENCE, _REFERENCE_SEED)
-        self._drawn: tuple[Prompt, ...] = draw_suite(Suite.CALIBRATION, _REFERENCE, seed)
+    def __init__(self, adm: AudioDiffusionModel, seed: int, lexicon: Lexicon | None = None) -> None:
+        self._seed, self._lexicon = seed, lexicon or default_lexicon()
+        self._reference, self._drawn = (
+            draw_suite(Suite.CALIBRATION, _REFERENCE, which, self._lexicon)
+            for which in (_REFERENCE_SEED, seed)
+        )
         self.space = PromptSpace(
             reference=tuple(prompt.text for prompt in self._reference),
             embed=lambda texts: embed_prompts(adm, texts),
@@ -64,7 +70,8 @@ class PromptChoice:
             ConfigError: If the count is below one.
         """
         seeds = tuple(given) or tuple(prompt.text for prompt in self._drawn[:count])
-        grown = Augmenter(self.space, self._reference, self._seed)(seeds, count)
+        variator = Variator(lexicon=self._lexicon, rng=np.random.default_rng(self._seed))
+        grown = Augmenter(self.space, self._reference, variator)(seeds, count)
         pool = dict.fromkeys((*grown.prompts, *(prompt.text for prompt in self._drawn)))
         return choose_prompts(self.space, tuple(pool), count)
 
@@ -80,15 +87,14 @@ class PromptChoice:
 
     def coverage(self, texts: Sequence[str]) -> dict[str, float]:
         """Shares of the space, and of the known sources, that prompts cover."""
-        named = source_coverage(texts)
+        named = source_coverage(texts, self._lexicon)
         measures = asdict(self.space.coverage(texts))
         shares = {**measures, "sources": named.share, "families": named.families}
         return {name: round(value, 4) for name, value in shares.items()}
 
     def _lacks(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        named = source_coverage(texts)
-        lexicon = default_lexicon()
-        sources = [s.noun for s in lexicon.embedded if s.id not in named.named]
+        named = source_coverage(texts, self._lexicon)
+        sources = [f"{s.noun} {s.verb}" for s in self._lexicon.embedded if s.id not in named.named]
         filled = frozenset(cell for text in texts for cell in cells_of(text))
         empty = [f"{family}, {aspect}" for family, aspect in self.space.cells]
         known = {f"{family}, {aspect}" for family, aspect in filled}
@@ -98,7 +104,8 @@ class PromptChoice:
 
 def calibration_prompts(adm: AudioDiffusionModel, wanted: CalibrationSettings) -> tuple[str, ...]:
     """The prompts to calibrate on, all of the calibration suite: covering ones, or drawn ones."""
+    lexicon = lexicon_of(adm.id)
     if wanted.covering:
-        return PromptChoice(adm, wanted.seed)(wanted.prompts)
-    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed)
+        return PromptChoice(adm, wanted.seed, lexicon)(wanted.prompts)
+    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
     return tuple(prompt.text for prompt in drawn)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ptq.errors import ConfigError
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.space import PromptCoverage, PromptSpace, Vectors
-from ptq.prompts.variations import variations, with_cell
+from ptq.prompts.variations import Variator
 from ptq.submodular import Cover, FacilityLocation, Quotas, WeightedSum, lazy_greedy
 
 _WEIGHTS = (1.0, 0.5, 0.1)
@@ -72,12 +72,11 @@ class Augmenter:
     Args:
         space: Reference and embedding.
         scenes: The reference prompts as values; those with a scene can be varied.
-        seed: Of every draw.
+        variator: Makes new prompts.
     """
 
-    def __init__(self, space: PromptSpace, scenes: Sequence[Prompt], seed: int) -> None:
-        self._space, self._scenes = space, scenes
-        self._rng = np.random.default_rng(seed)
+    def __init__(self, space: PromptSpace, scenes: Sequence[Prompt], variator: Variator) -> None:
+        self._space, self._scenes, self._variator = space, scenes, variator
 
     def __call__(self, seeds: Sequence[str], count: int) -> Augmentation:
         """Grow until enough is covered, four times ``count`` is there, or nothing helps any more.
@@ -129,11 +128,11 @@ class Augmenter:
             prompt = self._scenes[index]
             yield prompt
             if prompt.scene is not None:
-                yield from islice(variations(prompt.scene, self._rng), _PER_GAP - 1)
+                yield from islice(self._variator.near(prompt.scene), _PER_GAP - 1)
         filled = space.filled(texts).sum(axis=0)
         for index in np.argsort(filled, kind="stable")[:_EMPTIEST]:
             if filled[index] < _TIMES:
-                yield from islice(with_cell(space.cells[index], self._rng), _PER_GAP)
+                yield from islice(self._variator.with_cell(space.cells[index]), _PER_GAP)
 
 
 def _is_enough(coverage: PromptCoverage) -> bool:

@@ -29,21 +29,28 @@ class SourceCoverage:
 
 
 def named_sources(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
-    """Ids of the sources that a text names as the caption grammar does: noun, then verb."""
-    lexicon = lexicon or default_lexicon()
-    return frozenset(
-        source.id
-        for source in lexicon.embedded
-        if any(phrase in text.lower() for phrase in _phrases(source))
-    )
+    """Ids of the sources that a text names as the caption grammar does: noun, then verb.
+
+    Where one name is part of another, as "someone walks" of "someone walks on gravel", the longer
+    one counts.
+    """
+    lowered = text.lower()
+    found = {
+        phrase: source.id
+        for source in (lexicon or default_lexicon()).sources
+        for phrase in _phrases(source)
+        if phrase in lowered
+    }
+    parts = {a for a in found for b in found if a != b and a in b}
+    return frozenset(found[phrase] for phrase in found if phrase not in parts)
 
 
 def source_coverage(texts: Iterable[str], lexicon: Lexicon | None = None) -> SourceCoverage:
     """Coverage of the lexicon by prompts."""
     lexicon = lexicon or default_lexicon()
-    named = frozenset[str]().union(*(named_sources(text, lexicon) for text in texts))
-    families = {lexicon[source].family for source in named}
     known = frozenset(source.id for source in lexicon.embedded)
+    named = frozenset[str]().union(*(named_sources(text, lexicon) for text in texts)) & known
+    families = {lexicon[source].family for source in named}
     all_families = {source.family for source in lexicon.embedded}
     return SourceCoverage(named=named, known=known, families=len(families) / len(all_families))
 
@@ -52,4 +59,4 @@ def _phrases(source: SoundSource) -> tuple[str, str]:
     noun = source.noun
     for article in _ARTICLES:
         noun = noun.removeprefix(article)
-    return f"{noun} {source.verb}", f"{noun} {source.gerund}"
+    return f"{noun} {source.verb}".lower(), f"{noun} {source.gerund}".lower()

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,11 @@ class Lexicon:
         """Sources of one family, in the lexicon's order."""
         return tuple(source for source in self.sources if source.family == family)
 
+    def all_voiced(self) -> "Lexicon":
+        """The lexicon for a model that may voice everything, as published ones do."""
+        voiced = tuple(replace(source, embedded=True) for source in self.sources)
+        return replace(self, sources=voiced)
+
     @property
     def embedded(self) -> tuple[SoundSource, ...]:
         """Sources that the embedded ADMs can voice."""
@@ -79,8 +84,8 @@ class Lexicon:
 
 
 def _source(entry: dict[str, Any]) -> SoundSource:
-    lists = {key: tuple(entry[key]) for key in ("attributes", "synonyms", "places")}
-    return SoundSource(**{**entry, **lists})
+    lists = {key: tuple(entry.get(key, ())) for key in ("attributes", "synonyms", "places")}
+    return SoundSource(**{"embedded": False, **entry, **lists})
 
 
 def read_lexicon(path: Path) -> Lexicon:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ptq.errors import ConfigError
 from ptq.prompts.grammar import Prompt, draw_prompt
+from ptq.prompts.lexicon import Lexicon
 from ptq.prompts.scene import Relation
 
 _HASH_DIGITS = 8
@@ -27,18 +28,21 @@ def suite_of(prompt: Prompt) -> Suite | None:
     return next(suite for suite in Suite if suite.value[0] <= share < suite.value[1])
 
 
-def _draws(suite: Suite, seed: int) -> Iterator[Prompt]:
+def _draws(suite: Suite, seed: int, lexicon: Lexicon | None) -> Iterator[Prompt]:
     for index in range(_MAX_DRAWS):
-        prompt = draw_prompt(seed * _MAX_DRAWS + index)
+        prompt = draw_prompt(seed * _MAX_DRAWS + index, lexicon)
         if suite_of(prompt) is suite:
             yield prompt
 
 
-def draw_suite(suite: Suite, count: int, seed: int) -> tuple[Prompt, ...]:
+def draw_suite(
+    suite: Suite, count: int, seed: int, lexicon: Lexicon | None = None
+) -> tuple[Prompt, ...]:
     """Draw different prompts from one suite, in the grammar's own distribution.
 
-    Scenes are distinct as long as they have more than one event or anything is said of them;
-    plain single events may come again in another wording.
+    Their sounds are those that the lexicon has voiced: the embedded models' own by default. Scenes
+    are distinct as long as they have more than one event or anything is said of them; plain single
+    events may come again in another wording.
 
     Raises:
         ConfigError: If the count is below one or the seed below zero.
@@ -48,7 +52,7 @@ def draw_suite(suite: Suite, count: int, seed: int) -> tuple[Prompt, ...]:
             f"{count} prompts from seed {seed} cannot be drawn; ask for 1 or more, from seed 0 up."
         )
     drawn: dict[str, Prompt] = {}
-    for prompt in _draws(suite, seed):
+    for prompt in _draws(suite, seed, lexicon):
         scene = prompt.scene
         plain = scene is not None and scene.relation is Relation.SINGLE
         key = prompt.text if plain or scene is None else scene.content_hash()

@@ -14,9 +14,10 @@ from ptq.errors import ConfigError
 from ptq.prompts.aspects import aspects_of, cells_of
 from ptq.prompts.augment import Augmenter, choose_prompts, coverage_goal, without_twins
 from ptq.prompts.grammar import Prompt
+from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.space import PromptSpace
 from ptq.prompts.suites import Suite, draw_suite, suite_of
-from ptq.prompts.variations import variations, with_cell
+from ptq.prompts.variations import Variator
 from ptq.submodular import lazy_greedy
 
 WIDTH = 96
@@ -31,6 +32,10 @@ def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
             row += np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)
         row += 5.0  # a narrow cone, as text encoders have
     return rows
+
+
+def variator(seed: int) -> Variator:
+    return Variator(lexicon=default_lexicon(), rng=np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +103,7 @@ def test_augmentation_fills_what_the_seeds_leave_out(
     space: PromptSpace, prompts: tuple[Prompt, ...]
 ) -> None:
     dogs = ("a dog barks", "a dog barks loudly", "a  Dog barks", "a dog barks far away")
-    grown = Augmenter(space, prompts, seed=0)(dogs, 40)
+    grown = Augmenter(space, prompts, variator(0))(dogs, 40)
     assert grown.prompts[0] == "a dog barks"
     assert "a  Dog barks" not in grown.prompts, "the same text in other spaces"
     assert len(grown.prompts) <= 160
@@ -106,23 +111,23 @@ def test_augmentation_fills_what_the_seeds_leave_out(
     assert after.near > before.near + 0.2
     assert after.cells > 0.7 > before.cells
     assert [r.near for r in grown.rounds] == sorted(r.near for r in grown.rounds)
-    again = Augmenter(space, prompts, seed=0)(dogs, 40)
+    again = Augmenter(space, prompts, variator(0))(dogs, 40)
     assert again.prompts == grown.prompts
 
 
 def test_nothing_of_the_final_suite_is_made_up(prompts: tuple[Prompt, ...]) -> None:
-    rng = np.random.default_rng(1)
+    made_by = variator(1)
     scenes = [p.scene for p in prompts if p.scene is not None]
-    made = [p for scene in scenes[:20] for p in islice(variations(scene, rng), 10)]
+    made = [p for scene in scenes[:20] for p in islice(made_by.near(scene), 10)]
     assert {suite_of(prompt) for prompt in made} == {Suite.CALIBRATION}
     texts = [prompt.text for prompt in made]
     assert len(set(texts)) > 0.7 * len(texts)
     for cell in (("animal", "fast"), ("nature", "at once")):
-        wanted = list(islice(with_cell(cell, rng), 3))
+        wanted = list(islice(made_by.with_cell(cell), 3))
         assert wanted
         assert all(cell in cells_of(p.text) for p in wanted)
         assert {suite_of(prompt) for prompt in wanted} == {Suite.CALIBRATION}
-    assert not list(with_cell(("animal", "echoing"), rng)), "the grammar never says it"
+    assert not list(made_by.with_cell(("animal", "echoing"))), "the grammar never says it"
 
 
 def test_twins_are_dropped(space: PromptSpace) -> None:

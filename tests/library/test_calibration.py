@@ -23,6 +23,7 @@ from ptq.context import current_step
 from ptq.errors import CalibrationError, Cancelled, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
+from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite, suite_of
 from ptq.study_config import CalibrationSettings
 
@@ -89,12 +90,13 @@ def test_a_suite_is_drawn_again_the_same_and_refuses_nonsense() -> None:
 
 
 def test_calibration_prompts_are_of_the_calibration_suite_alone(tiny_adm: AudioLDM) -> None:
-    owned = tuple(prompt.text for prompt in draw_suite(Suite.CALIBRATION, 6, seed=2))
+    everything = default_lexicon().all_voiced()
+    owned = tuple(p.text for p in draw_suite(Suite.CALIBRATION, 6, seed=2, lexicon=everything))
     wanted = CalibrationSettings(prompts=6, seed=2)
     assert calibration_prompts(tiny_adm, wanted) == owned
     covering = calibration_prompts(tiny_adm, replace(wanted, covering=True))
     assert len(set(covering)) == 6
-    space = PromptChoice(tiny_adm, seed=2).space
+    space = PromptChoice(tiny_adm, 2, everything).space
     assert space.coverage(covering).cells > space.coverage(owned).cells
 
 

@@ -85,15 +85,15 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     value = shown(capsys, "prompts", "tiny", "--from", str(path), "-n", "12")
     assert len(value["prompts"]) == 12
     assert value["coverage"]["cells"] > value["given"]["cells"]
-    assert "a cat" in value["lacks"]["sources"]
-    assert "a dog" not in value["lacks"]["sources"]
+    assert "a cat meows" in value["lacks"]["sources"]
+    assert "a dog barks" not in value["lacks"]["sources"]
     written = tmp_path / "mine-augmented.txt"
     assert value["path"] == str(written)
     assert written.read_text().splitlines() == value["prompts"]
     out = tmp_path / "other.txt"
     assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "Lacking sources: a person; " in printed
+    assert "Lacking sources: a person talks; " in printed
     assert len(out.read_text().splitlines()) == 3
 
 

@@ -13,6 +13,11 @@ def test_every_source_of_a_drawn_prompt_is_named() -> None:
         assert named_sources(prompt.text) == frozenset(prompt.scene.sources), prompt.text
 
 
+def test_every_source_names_itself_and_nothing_else() -> None:
+    for source in default_lexicon().sources:
+        assert named_sources(f"{source.noun} {source.verb} nearby") == {source.id}
+
+
 def test_a_text_of_other_things_names_nothing() -> None:
     assert named_sources("the colour blue, at rest") == frozenset()
 

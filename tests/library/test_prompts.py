@@ -43,7 +43,14 @@ def mentions(text: str, source: SoundSource) -> bool:
 
 
 def test_the_lexicon_is_complete() -> None:
-    assert len(LEXICON.sources) >= 40
+    assert len(LEXICON.embedded) >= 40
+    assert len(LEXICON.sources) >= 350
+    assert LEXICON.all_voiced().embedded == LEXICON.all_voiced().sources
+    phrases = Counter(f"{source.noun} {source.verb}" for source in LEXICON.sources)
+    assert max(phrases.values()) == 1, phrases.most_common(1)
+    times = {"impulse", "repeated", "continuous", "evolving"}
+    assert {source.temporal for source in LEXICON.sources} == times
+    assert {source.band for source in LEXICON.sources} == {"low", "mid", "high", "broadband"}
     assert len(LEXICON.families) == 7
     assert len({source.id for source in LEXICON.sources}) == len(LEXICON.sources)
     assert all(LEXICON.of_family(family) for family in LEXICON.families)
