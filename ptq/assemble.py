@@ -16,7 +16,7 @@ from ptq.banks import Banks, Ear, ear_id, embed_banks
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
-from ptq.layer_spec import DENOISER, FLOAT_BITS, LayerInfo, LayerSpec
+from ptq.layer_spec import DENOISER, FLOAT_BITS
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
 from ptq.plan import QuantPlan
@@ -79,7 +79,7 @@ def build_report(
         settings={k: v for k, v in study.config.to_dict().items() if k != "prompts"},
         environment={**environment(), "ear": ear_id(ear)},
         size=size_record(study),
-        layers=layer_records(study.adm, quantized, plan, layers),
+        layers=layer_records(study, quantized, plan),
         paired=_median(found.pairs),
         pairs=found.pairs,
         timings_s=dict(study.timings()),
@@ -205,7 +205,9 @@ def size_record(study: StudyContext) -> SizeRecord:
     }
     total, denoiser = sum(counts.values()), counts[DENOISER]
     folder: Path = study.run.path / PACKED
-    packed, packed_denoiser = packed_bytes(folder), stored_bytes(folder, f"{DENOISER}.")
+    packed = packed_bytes(folder)
+    owners = stored_bytes(folder).items()
+    packed_denoiser = sum(n for owner, n in owners if owner.startswith(f"{DENOISER}."))
     return SizeRecord(
         denoiser=DenoiserSize(
             fp32_bytes=4 * denoiser,
@@ -223,32 +225,30 @@ def size_record(study: StudyContext) -> SizeRecord:
 
 
 def layer_records(
-    full: AudioDiffusionModel,
-    quantized: AudioDiffusionModel,
-    plan: QuantPlan,
-    layers: Sequence[LayerInfo],
+    study: StudyContext, quantized: AudioDiffusionModel, plan: QuantPlan
 ) -> tuple[LayerRecord, ...]:
-    """What happened to every layer."""
-    infos = {info.name: info for info in layers}
-    return tuple(_layer_record(spec, infos[spec.name], full, quantized) for spec in plan.layers)
-
-
-def _layer_record(
-    spec: LayerSpec, info: LayerInfo, full: AudioDiffusionModel, quantized: AudioDiffusionModel
-) -> LayerRecord:
-    weight, activation = spec.scheme.weight, spec.scheme.activation
-    sqnr = None
-    if weight is not None:
-        sqnr = _finite_db(sqnr_db(_weight(full, spec.name), _weight(quantized, spec.name)))
-    return LayerRecord(
-        name=spec.name,
-        kind=info.kind.value,
-        w_bits=weight.bits if weight else FLOAT_BITS,
-        a_bits=activation.bits if activation else FLOAT_BITS,
-        bytes=spec.bytes_stored(info),
-        executed="float" if spec.scheme.keeps else "simulated",
-        sqnr_db=sqnr,
-    )
+    """What happened to every layer; its bytes are those on disk."""
+    kinds = {info.name: info.kind.value for info in study.layers()}
+    stored = stored_bytes(study.run.path / PACKED)
+    found = []
+    for spec in plan.layers:
+        weight, activation = spec.scheme.weight, spec.scheme.activation
+        sqnr = None
+        if weight is not None:
+            weights = (_weight(adm, spec.name) for adm in (study.adm, quantized))
+            sqnr = _finite_db(sqnr_db(*weights))
+        found.append(
+            LayerRecord(
+                name=spec.name,
+                kind=kinds[spec.name],
+                w_bits=weight.bits if weight else FLOAT_BITS,
+                a_bits=activation.bits if activation else FLOAT_BITS,
+                bytes=stored.get(spec.name, 0),
+                executed="float" if spec.scheme.keeps else "simulated",
+                sqnr_db=sqnr,
+            )
+        )
+    return tuple(found)
 
 
 def _weight(adm: AudioDiffusionModel, name: str) -> Tensor:

@@ -172,9 +172,16 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stored_bytes(folder: Path, prefix: str) -> int:
-    """Return the bytes of all tensors whose names begin with ``prefix``, headers not counted."""
+def stored_bytes(folder: Path) -> dict[str, int]:
+    """Return the bytes that each layer or other module takes in a checkpoint, headers not counted.
+
+    A tensor belongs to the module that its name begins with: ``a.b/codes`` and ``a.b.bias`` to
+    ``a.b``.
+    """
     index = read_index(folder)
+    found: dict[str, int] = {}
     with ShardReader(folder, index) as reader:
-        names = (name for name in index.tensors if name.startswith(prefix))
-        return sum(reader.read(name).nbytes for name in names)
+        for name in index.tensors:
+            owner = name.rpartition("/")[0] or name.rpartition(".")[0]
+            found[owner] = found.get(owner, 0) + reader.read(name).nbytes
+    return found

@@ -103,6 +103,20 @@ def test_sizes_are_those_of_the_packed_file(report: Report, tiny_adm: AudioLDM, 
     assert size.reduction_pct == pytest.approx(100 * (1 - on_disk / size.fp32_bytes))
 
 
+def test_the_bytes_of_a_layer_are_those_on_disk(
+    report: Report, tiny_adm: AudioLDM, runs: Path
+) -> None:
+    found = {layer.name: layer for layer in report.layers}
+    total = sum(layer.bytes for layer in report.layers)
+    # Norms and position tables belong to no layer.
+    assert 0.5 < total / report.size.pipeline.quantized_bytes < 1.0
+    conv = found["denoiser.conv_in"]
+    module = tiny_adm.unet.conv_in
+    weights, rows = module.weight.numel(), len(module.weight)
+    # 8-bit codes and float16 scales by channel, a float32 bias and one static input range.
+    assert conv.bytes == weights + 2 * rows + 4 * rows + 2 * 4
+
+
 def test_events_come_in_order_and_name_files_that_exist(
     report: Report, events: list[StudyEvent]
 ) -> None:
