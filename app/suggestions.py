@@ -2,7 +2,7 @@
 
 import functools
 
-from app.components.chips.value import ChipsValue
+from app.components.chips.value import ChipGroup, ChipsValue
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite
 
@@ -12,8 +12,12 @@ _FIRST = ("dog", "rain")
 
 
 @functools.cache
-def suggestions() -> ChipsValue:
-    """One prompt for every source by family, and scenes of several events."""
+def suggestions(into: str) -> ChipsValue:
+    """One prompt for every source by family, and scenes of several events.
+
+    Args:
+        into: Element id of the text box that picked prompts go to.
+    """
     lexicon = default_lexicon()
     groups = [
         (family, [f"{s.noun} {s.verb}" for s in lexicon.of_family(family) if s.embedded])
@@ -22,7 +26,8 @@ def suggestions() -> ChipsValue:
     scenes = draw_suite(Suite.EXPLORATION, _MIXED_COUNT * 4, seed=0)
     several = [p.text for p in scenes if p.scene is not None and len(p.scene.events) > 1]
     groups.append((_MIXED, several[:_MIXED_COUNT]))
-    return {"groups": [{"name": name, "texts": texts} for name, texts in groups if texts]}
+    found: list[ChipGroup] = [{"name": n, "texts": texts} for n, texts in groups if texts]
+    return {"groups": found, "into": into}
 
 
 def starting_prompts() -> str:

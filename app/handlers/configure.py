@@ -4,7 +4,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.components.chips import picked_text
 from app.components.layer_grid import LayerEdit
 from app.components.notice import NoticeValue
 from app.handlers.explain import explained, warn
@@ -75,9 +74,3 @@ class ConfigureHandlers:
         if self.workbench.shelf.card(adm).state is not AdmState.EMBEDDED:
             return {}
         return word_notice(unknown_words(prompts[:_READ_CHARACTERS]))
-
-    @explained
-    def add_prompt(self, prompts: str, event: gr.EventData) -> str:
-        """Put a suggestion on a line of its own."""
-        lines = [*filter(None, (line.strip() for line in prompts.splitlines()))]
-        return "\n".join([*lines, picked_text(event)])

@@ -109,9 +109,8 @@ def _build_sounds(
         elem_id="prompts",
     )
     words = Notice(elem_id="words")
-    chips = Chips(suggestions(), elem_id="suggestions")
+    Chips(suggestions(into="prompts"), elem_id="suggestions")
     prompts.change(handlers.check_prompts, [adm, prompts], words, **LATEST)
-    chips.picked(handlers.add_prompt, prompts, prompts, **QUIET)
     return adm, prompts, words
 
 

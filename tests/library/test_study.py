@@ -103,9 +103,7 @@ def test_sizes_are_those_of_the_packed_file(report: Report, tiny_adm: AudioLDM, 
     assert size.reduction_pct == pytest.approx(100 * (1 - on_disk / size.fp32_bytes))
 
 
-def test_the_bytes_of_a_layer_are_those_on_disk(
-    report: Report, tiny_adm: AudioLDM, runs: Path
-) -> None:
+def test_the_bytes_of_a_layer_are_those_on_disk(report: Report, tiny_adm: AudioLDM) -> None:
     found = {layer.name: layer for layer in report.layers}
     total = sum(layer.bytes for layer in report.layers)
     # Norms and position tables belong to no layer.

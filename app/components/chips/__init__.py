@@ -1,6 +1,6 @@
 """Chips: short texts in groups, to be picked with one click."""
 
-from app.components.chips.chips import Chips, picked_text
+from app.components.chips.chips import Chips
 from app.components.chips.value import ChipGroup, ChipsValue
 
-__all__ = ["ChipGroup", "Chips", "ChipsValue", "picked_text"]
+__all__ = ["ChipGroup", "Chips", "ChipsValue"]

@@ -10,6 +10,14 @@ function button(className, text, onClick) {
   return node;
 }
 
+function add(text) {
+  const box = element.getRootNode().querySelector(`#${(props.value || {}).into} textarea`);
+  if (!box) return;
+  const lines = box.value.split('\n').map((line) => line.trim()).filter(Boolean);
+  box.value = [...lines, text].join('\n');
+  box.dispatchEvent(new Event('input', {bubbles: true}));
+}
+
 function show() {
   const groups = (props.value || {}).groups || [];
   open = Math.min(open, Math.max(0, groups.length - 1));
@@ -19,7 +27,7 @@ function show() {
     return node;
   }));
   const texts = groups[open]?.texts || [];
-  find('.texts').replaceChildren(...texts.map((text) => button('text', text, () => trigger('picked', {text}))));
+  find('.texts').replaceChildren(...texts.map((text) => button('text', text, () => add(text))));
 }
 
 function choose(index) {

@@ -11,6 +11,10 @@ class ChipGroup(TypedDict):
 
 
 class ChipsValue(TypedDict):
-    """All groups; one is open at a time."""
+    """All groups, one of which is open at a time, and where a picked text goes.
+
+    ``into`` is the element id of a text box: each text becomes a line of its own.
+    """
 
     groups: list[ChipGroup]
+    into: str
