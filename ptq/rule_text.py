@@ -16,7 +16,8 @@ r"""The rules of a configuration as text, one rule a line, for people who edit t
     w4a8             both at once
     tensor channel group g16 … g128    what shares a weight scale; "group" picks the size itself
     sym asym         weights without or with a zero point
-    nearest gptq     how weights are rounded; gptq calibrates, and layers without data go to nearest
+    nearest          weights are rounded by themselves
+    gptq adaround    weights are rounded by what their layer is given, if anything
     minmax mse       range search, of the ``w`` or ``a`` before it; after ``w4a8``, of the weight
     p99.9            activation range from percentiles
     static dynamic   where an activation range comes from
@@ -53,8 +54,7 @@ _WEIGHT_WORDS: dict[str, _Settings] = {
     "group": {"granularity": Granularity.PER_GROUP, "group_size": None},
     "sym": {"symmetric": True},
     "asym": {"symmetric": False},
-    "nearest": {"rounding": Rounding.NEAREST},
-    "gptq": {"rounding": Rounding.GPTQ},
+    **{rounding.value: {"rounding": rounding} for rounding in Rounding},
 }
 _ACTIVATION_WORDS: dict[str, _Settings] = {
     "static": {"mode": ActivationMode.STATIC},

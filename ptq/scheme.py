@@ -40,11 +40,17 @@ class RangeSearch(StrEnum):
 class Rounding(StrEnum):
     """How a weight finds its code.
 
-    ``NEAREST`` looks at the weight alone, ``GPTQ`` at what calibration saw the layer be given.
+    ``NEAREST`` looks at the weight alone, the others at what calibration saw the layer be given.
     """
 
     NEAREST = "nearest"
     GPTQ = "gptq"
+    ADAROUND = "adaround"
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether codes depend on calibration."""
+        return self is not Rounding.NEAREST
 
 
 class ActivationMode(StrEnum):
@@ -69,7 +75,7 @@ class WeightScheme:
             ``PER_GROUP`` asks for the largest of 128, 64, 32, 16 that divides the row.
         symmetric: levels −(2^(b−1)−1) … 2^(b−1)−1 without a zero point, else 0 … 2^b−1 with one.
         range_search: ``MIN_MAX`` or ``MSE``.
-        rounding: ``NEAREST`` or ``GPTQ``.
+        rounding: how each weight finds its code within the range.
     """
 
     bits: int

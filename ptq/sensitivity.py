@@ -14,11 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ptq.algorithms import quantize_weight
-from ptq.algorithms.gptq import gptq_codes, output_error
 from ptq.calibration.moments import each_moment
 from ptq.calibration.replay import Replay
-from ptq.calibration.rounding import rounded_weights, rounds_by_data
+from ptq.calibration.rounding import rounded_weight, rounded_weights
 from ptq.config import QuantConfig, QuantRule
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.layers import get_layer, inventory, set_layer_
@@ -28,7 +26,7 @@ from ptq.quantize import Prepared, quantize_layer, weight_rows
 from ptq.ranges import noise_power
 from ptq.rule_text import parse_scheme
 from ptq.sensitivities import Sensitivities
-from ptq.weights import QuantizedWeight
+from ptq.weights import QuantizedWeight, output_error
 
 OUTPUT, PREDICTION = "output", "prediction"
 
@@ -73,10 +71,7 @@ class SensitivityMeter:
         error, effective = 0.0, rows
         scheme, activation = spec.scheme.weight, spec.scheme.activation
         if scheme is not None:
-            found = quantize_weight(rows, scheme, info.columns)
-            if rounds_by_data(spec):
-                found = gptq_codes(rows, found, scheme, moment)
-            effective = found.dequantize()
+            effective = rounded_weight(rows, scheme, info, moment).dequantize()
             error += float(output_error(rows, effective, moment).sum())
         if activation is not None:
             noise = noise_power(self.stats[info.name], activation)

@@ -40,6 +40,18 @@ class QuantizedWeight:
         return values.mul_(spread(self.scale.float(), self.blocks))
 
 
+def output_error(rows: Tensor, estimate: Tensor, moment: Tensor) -> Tensor:
+    """Return the expected squared error of each output, the diagonal of Δ H Δᵀ, shape (rows,).
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        estimate: what stands for it, same shape.
+        moment: second moment of the inputs (columns, columns).
+    """
+    difference = rows.float() - estimate
+    return ((difference @ moment) * difference).sum(dim=1)
+
+
 def spread(per_block: Tensor, blocks: Sequence[int]) -> Tensor:
     """Repeat each column of (rows, blocks) as often as its block is wide."""
     if len(blocks) == 1:

@@ -34,7 +34,8 @@ _GLOSSARY = """
 - **`mse`, `minmax`, `p99.9`**: how the range is chosen. Cutting off rare extremes makes the steps
   finer for everything else.
 - **`gptq`**: each weight is rounded so that it makes up for the rounding errors before it, as the
-  calibration prompts show them; without the word it is rounded to nearest.
+  calibration prompts show them; **`adaround`** learns which way to round. Without either, weights
+  are rounded to nearest.
 - **`t10`**: ten activation ranges, one for each tenth of the denoising steps.
 - **`keep`** leaves a layer as it is. The first rule that matches a layer decides.
 """

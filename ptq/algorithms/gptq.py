@@ -13,24 +13,12 @@ from torch import Tensor
 
 from ptq.affine import code_limits
 from ptq.scheme import WeightScheme
-from ptq.weights import QuantizedWeight, spread
+from ptq.weights import QuantizedWeight, output_error, spread
 
 _BLOCK = 128
 # Added to the diagonal, as a share of its mean, and doubled until H can be factorised.
 _DAMPING = 0.01
 _MOST_DAMPING = 1.0
-
-
-def output_error(rows: Tensor, estimate: Tensor, moment: Tensor) -> Tensor:
-    """Return the expected squared error of each output, the diagonal of Δ H Δᵀ, shape (rows,).
-
-    Args:
-        rows: the weight as a matrix (rows, columns).
-        estimate: what stands for it, same shape.
-        moment: second moment of the inputs (columns, columns).
-    """
-    difference = rows.float() - estimate
-    return ((difference @ moment) * difference).sum(dim=1)
 
 
 def gptq_codes(

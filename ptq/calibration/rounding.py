@@ -1,28 +1,51 @@
 """Chooses the codes of the weights whose rounding looks at what the layers are given."""
 
+from types import MappingProxyType
+
+from torch import Tensor
+
 from ptq.algorithms import quantize_weight
+from ptq.algorithms.adaround import adaround_codes
 from ptq.algorithms.gptq import gptq_codes
 from ptq.calibration.moments import MOST_BYTES, each_moment
 from ptq.calibration.replay import Replay
 from ptq.errors import Cancelled
-from ptq.layer_spec import LayerSpec
+from ptq.layer_spec import LayerInfo, LayerSpec
 from ptq.layers import get_layer, inventory
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
-from ptq.scheme import Rounding
+from ptq.scheme import Rounding, WeightScheme
 from ptq.weights import QuantizedWeight
+
+_METHODS = MappingProxyType({Rounding.GPTQ: gptq_codes, Rounding.ADAROUND: adaround_codes})
 
 
 def rounds_by_data(spec: LayerSpec) -> bool:
     """Whether the codes of a layer depend on calibration."""
     weight = spec.scheme.weight
-    return weight is not None and weight.rounding is Rounding.GPTQ
+    return weight is not None and weight.rounding.needs_data
+
+
+def rounded_weight(
+    rows: Tensor, scheme: WeightScheme, info: LayerInfo, moment: Tensor
+) -> QuantizedWeight:
+    """Quantize one weight, and round it as its scheme says.
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        scheme: with a concrete group size if it is per group.
+        info: the layer.
+        moment: second moment of its input (columns, columns).
+    """
+    start = quantize_weight(rows, scheme, info.columns)
+    method = _METHODS.get(scheme.rounding)
+    return start if method is None else method(rows, start, scheme, moment)
 
 
 def rounded_weights(
     replay: Replay, plan: QuantPlan, *, most_bytes: int = MOST_BYTES
 ) -> dict[str, QuantizedWeight]:
-    """Return the codes of every layer that the plan rounds with GPTQ, by layer name.
+    """Return the codes of every layer that the plan rounds by data, by layer name.
 
     Args:
         replay: The full-precision model, and the states that it is calibrated on.
@@ -44,6 +67,5 @@ def rounded_weights(
         if replay.should_stop():
             raise Cancelled(f"Stopped before {info.name} was rounded.")
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]
-        start = quantize_weight(rows, scheme, info.columns)
-        found[info.name] = gptq_codes(rows, start, scheme, moment)
+        found[info.name] = rounded_weight(rows, scheme, info, moment)
     return found

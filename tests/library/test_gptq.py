@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.sampling import SamplingSettings
 from ptq.algorithms import quantize_weight
-from ptq.algorithms.gptq import gptq_codes, output_error
+from ptq.algorithms.gptq import gptq_codes
 from ptq.calibration.moments import MomentObserver, input_rows
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
@@ -24,6 +24,7 @@ from ptq.quantize import weight_rows
 from ptq.scheme import Granularity, RangeSearch, Rounding, WeightScheme
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.weights import output_error
 
 COLUMNS = 192
 SCHEMES = [
@@ -138,7 +139,8 @@ def plan_of(adm: AudioLDM, text: str) -> QuantPlan:
 def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
     tiny_adm: AudioLDM, replay: Replay
 ) -> None:
-    plan = plan_of(tiny_adm, "denoiser.*attn* = w4 gptq\ndenoiser.*conv1 = w3 gptq\n* = w8")
+    text = "denoiser.mid*conv1 = w3 adaround\ndenoiser.*attn* = w4 gptq\ndenoiser.*conv1 = w3 gptq"
+    plan = plan_of(tiny_adm, f"{text}\n* = w8")
     whole = rounded_weights(replay, plan)
     assert set(whole) == {spec.name for spec in plan.quantized if rounds_by_data(spec)}
     assert {name.rpartition(".")[2] for name in whole} >= {"conv1", "to_q", "to_k"}

@@ -1,0 +1,105 @@
+"""AdaRound (Nagel et al. 2020, arXiv 2004.10568): rounding up or down is learnt, all at once.
+
+Every weight lies between two neighbouring codes. A soft choice between them is trained on the error
+of the layer's output, which for inputs with second moment H is tr(Δ H Δᵀ), together with a pull
+towards a hard choice that grows sharper. The paper's rectified sigmoid, regulariser, warm-up and
+annealing are kept; its batches of inputs are not needed, since H says all that they would.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ptq.affine import code_limits
+from ptq.scheme import WeightScheme
+from ptq.weights import QuantizedWeight, output_error, spread
+
+ITERATIONS = 300
+_RATE = 1e-1
+_GAMMA, _ZETA = -0.1, 1.1
+_WARM_UP = 0.2
+_SHARPEST, _SOFTEST = 2.0, 20.0
+_PULL = 10.0
+_EDGE = 1e-4
+
+
+def adaround_codes(
+    rows: Tensor,
+    start: QuantizedWeight,
+    scheme: WeightScheme,
+    moment: Tensor,
+    iterations: int = ITERATIONS,
+) -> QuantizedWeight:
+    """Return ``start`` with learnt codes; no output gets worse.
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        start: its rounding to nearest, whose scales and zero points are kept.
+        scheme: what ``start`` was made with.
+        moment: second moment of the inputs (columns, columns), symmetric.
+        iterations: gradient steps.
+    """
+    moment = moment.float()
+    soft = SoftCodes(rows.float(), start, scheme)
+    _train(soft, rows.float(), moment, iterations)
+    found = replace(start, codes=soft.hard().to(start.codes.dtype))
+    errors = [output_error(rows, weight.dequantize(), moment) for weight in (found, start)]
+    better = errors[0] < errors[1]
+    return replace(start, codes=torch.where(better[:, None], found.codes, start.codes))
+
+
+class SoftCodes:
+    """Codes that lie between two neighbours, and stand for the weight itself at first.
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        start: scales and zero points.
+        scheme: bits and symmetry.
+    """
+
+    def __init__(self, rows: Tensor, start: QuantizedWeight, scheme: WeightScheme) -> None:
+        self._scale = spread(start.scale.float(), start.blocks).expand(rows.shape)
+        zero_point = torch.zeros_like(self._scale)
+        if start.zero_point is not None:
+            zero_point = spread(start.zero_point.float(), start.blocks).expand(rows.shape)
+        self._zero_point = zero_point
+        self._limits = code_limits(scheme.bits, symmetric=scheme.symmetric)
+        grid = rows / self._scale
+        self._floor = grid.floor()
+        share = ((grid - self._floor - _GAMMA) / (_ZETA - _GAMMA)).clamp(_EDGE, 1 - _EDGE)
+        self.logits = torch.logit(share).requires_grad_()
+
+    def shares(self) -> Tensor:
+        """How far each code lies on the way from the lower neighbour to the upper, 0 to 1."""
+        stretched = torch.sigmoid(self.logits) * (_ZETA - _GAMMA) + _GAMMA
+        return stretched.clamp(0.0, 1.0)
+
+    def weight(self) -> Tensor:
+        """What the soft codes stand for, (rows, columns)."""
+        codes = (self._floor + self.shares() + self._zero_point).clamp(*self._limits)
+        return (codes - self._zero_point) * self._scale
+
+    @torch.no_grad()
+    def hard(self) -> Tensor:
+        """The nearer neighbours, as whole numbers (rows, columns)."""
+        up = (self.shares() >= 0.5).float()
+        return (self._floor + up + self._zero_point).clamp(*self._limits)
+
+
+def _train(soft: SoftCodes, rows: Tensor, moment: Tensor, iterations: int) -> None:
+    optimizer = torch.optim.Adam([soft.logits], lr=_RATE)
+    # In units of what rounding to nearest costs on average; the pull, a mean, then fits any layer.
+    unit = float(moment.diagonal().mean()) * float(soft._scale.square().mean()) / 12 * rows.numel()
+    warm = round(_WARM_UP * iterations)
+    for step in range(iterations):
+        optimizer.zero_grad()
+        loss = output_error(rows, soft.weight(), moment).sum() / max(unit, 1e-30)
+        if step >= warm:
+            left = 0.5 * (1 + math.cos(math.pi * (step - warm) / (iterations - warm)))
+            sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * left
+            undecided = 1 - (2 * soft.shares() - 1).abs().pow(sharpness)
+            loss = loss + _PULL * undecided.mean()
+        torch.autograd.backward(loss)
+        optimizer.step()
