@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.clips import write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
+from ptq.adms.text import embed_prompts
 from ptq.calibration.prompt_choice import PromptChoice
 from ptq.prompts.space import PromptCoverage, PromptSpace
 from ptq.prompts.suites import Suite, draw_suite
@@ -19,7 +20,7 @@ from ptq.report_markdown import table
 
 _CHOSEN = (16, 32, 64, 128)
 _RANDOM = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_POOL = 4096
+_POOL, _HELD_OUT = 4096, 1000
 _POOL_SEED = 500
 
 
@@ -31,14 +32,17 @@ def main() -> None:
     arguments = parser.parse_args()
     adm = load_adm(find_adm(arguments.adm))
     choice = PromptChoice(adm, seed=1)
-    chosen = {n: choice.space.coverage(choice(n)) for n in _CHOSEN}
+    # The choice never saw the prompts that it is measured by.
+    held_out = tuple(p.text for p in draw_suite(Suite.EXPLORATION, _HELD_OUT, _POOL_SEED + 1))
+    space = PromptSpace(reference=held_out, embed=lambda texts: embed_prompts(adm, texts))
+    chosen = {n: space.coverage(choice(n)) for n in _CHOSEN}
     pool = [p.text for p in draw_suite(Suite.CALIBRATION, _POOL, _POOL_SEED)]
-    drawn = {n: draws_of(choice.space, pool, n, arguments.draws) for n in _RANDOM}
+    drawn = {n: draws_of(space, pool, n, arguments.draws) for n in _RANDOM}
     result: dict[str, Any] = {
         "adm": adm.id,
         "model": adm.source_hash,
         "draws": arguments.draws,
-        "near_cosine": choice.space.near_cosine,
+        "near_cosine": space.near_cosine,
         "chosen": {str(n): asdict(found) for n, found in chosen.items()},
         "random": {str(n): summary(found) for n, found in drawn.items()},
         "random_needed": {

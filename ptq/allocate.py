@@ -17,13 +17,13 @@ from scipy.sparse import csr_array
 from ptq.config import QuantConfig, QuantRule
 from ptq.errors import ConfigError
 from ptq.layer_spec import LayerInfo, LayerSpec
-from ptq.plan import QuantPlan
-from ptq.scheme import Granularity, LayerScheme, resolve_group_size
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.sensitivities import Sensitivities
 
 # Projections of one attention, which share an input, are given the same bits.
 _COUPLED = re.compile(r"\.to_(?:q|k|v)$")
 _EXACT = 1e-6
+_SLACK_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Allocator:
                 " measure them for this model."
             )
         self._choices = [
-            _choices(names, infos, base, sensitivities)
+            _choices(names, infos, sensitivities)
             for names in _coupled(sensitivities.errors).values()
         ]
         measured = sensitivities.errors
@@ -103,7 +103,11 @@ class Allocator:
             raise ConfigError(
                 f"no plan takes {size_bytes / 1e6:.2f} MB; the smallest takes {least / 1e6:.2f} MB."
             )
-        chosen = _solve(self._choices, size_bytes - self._fixed)
+        budget, chosen = size_bytes - self._fixed, list[_Choice]()
+        # The solver keeps within a budget but for its tolerance, which is bytes, not none.
+        while not chosen or self._fixed + sum(choice.bytes_ for choice in chosen) > size_bytes:
+            chosen = _solve(self._choices, budget)
+            budget -= _SLACK_BYTES
         specs = {spec.name: spec for choice in chosen for spec in choice.specs}
         layers = tuple(specs.get(spec.name, spec) for spec in self._base.layers)
         plan = replace(self._base, name=name, layers=layers)
@@ -131,7 +135,6 @@ def _coupled(errors: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
 def _choices(
     names: Sequence[str],
     infos: Mapping[str, LayerInfo],
-    base: QuantPlan,
     sensitivities: Sensitivities,
 ) -> list[_Choice]:
     options = sensitivities.schemes(names[0])
@@ -141,12 +144,11 @@ def _choices(
             f"{different} shares its bits with {names[0]} but was measured with other schemes;"
             " measure both alike."
         )
-    splits = {spec.name: spec.split for spec in base.layers}
     found = []
     for words, scheme in options.items():
-        specs = tuple(
-            LayerSpec(name=n, scheme=_grouped(scheme, infos[n]), split=splits.get(n)) for n in names
-        )
+        rules = tuple(QuantRule(pattern=name, scheme=scheme) for name in names)
+        layers = [infos[name] for name in names]
+        specs = resolve_plan(QuantConfig(name=words, rules=rules), layers).layers
         found.append(
             _Choice(
                 specs=specs,
@@ -155,20 +157,6 @@ def _choices(
             )
         )
     return found
-
-
-def _grouped(scheme: LayerScheme, info: LayerInfo) -> LayerScheme:
-    """A scheme with its group size made a number."""
-    weight = scheme.weight
-    if weight is None or weight.granularity is not Granularity.PER_GROUP or weight.group_size:
-        return scheme
-    size = resolve_group_size(info.row if info.split is None else _common(info))
-    granularity = Granularity.PER_CHANNEL if size is None else Granularity.PER_GROUP
-    return replace(scheme, weight=replace(weight, granularity=granularity, group_size=size))
-
-
-def _common(info: LayerInfo) -> int:
-    return int(np.gcd.reduce(info.columns))
 
 
 def _solve(choices: Sequence[Sequence[_Choice]], budget: int) -> list[_Choice]:

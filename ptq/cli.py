@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command(arguments)
     except (Cancelled, KeyboardInterrupt):
-        print("Stopped; run the same command again to resume.", file=sys.stderr)
+        print("Stopped; the same command goes on from what a study has kept.", file=sys.stderr)
         return EXIT_STOPPED
     except PTQError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("adms", _adms)
     plan_options(add("layers", _layers, "adm"))
     prompts = add("prompts", _prompts, "adm")
-    prompts.add_argument("-n", "--prompts", type=int, default=8)
+    prompts.add_argument(
+        "-n", "--prompts", type=int, help="8, or as many as the file has, if not given"
+    )
     prompts.add_argument("--seed", type=int, default=0)
     prompts.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl to audit")
     prompts.add_argument("--out", type=Path, help="where to write them, one a line")
@@ -149,14 +151,15 @@ def _prompts(arguments: argparse.Namespace) -> None:
     from ptq.prompts.files import read_prompts
 
     given = read_prompts(arguments.prompt_file) if arguments.prompt_file else ()
+    path = augmented_path(arguments.prompt_file, arguments.out)
+    count = max(8, len(given)) if arguments.prompts is None else arguments.prompts
     choice = PromptChoice(_load(arguments.adm), arguments.seed, lexicon_of(arguments.adm))
-    found = choice.audit(given, arguments.prompts)
+    found = choice.audit(given, count)
     value: dict[str, Any] = {"prompts": found.prompts, "coverage": found.chosen}
     text = "\n".join(found.prompts)
     if given:
         value |= {"given": found.given, "lacks": found.lacks}
         text = audit_text(found)
-    path = augmented_path(arguments.prompt_file, arguments.out)
     if path is not None:
         path.write_text("\n".join(found.prompts) + "\n", encoding="utf-8")
         value, text = {**value, "path": str(path)}, f"{text}\n\nWritten to {path}"

@@ -3,16 +3,20 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite, lcm
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_options import quant_config
-from ptq.config import QuantConfig, format_rules, parse_rules
+from ptq.cli_options import check_folder, quant_config
+from ptq.config import format_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo
-from ptq.plan import resolve_plan
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.report_markdown import megabytes, table
+from ptq.resolve import MAX_COMMON_BUCKETS
 from ptq.rule_text import parse_scheme
+from ptq.scheme import ActivationScheme, LayerScheme
 from ptq.sensitivities import Sensitivities
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
@@ -26,8 +30,6 @@ SCHEMES = (
     "w6 mse a8 mse t10",
     "w8 mse a8 mse t10",
 )
-# Statistics for whatever static ranges a scheme may ask for, up to ten timestep buckets.
-_OBSERVED = QuantConfig(name="observed", rules=parse_rules("denoiser.* = w8 a8 t10 optional"))
 
 
 def sensitivity_options(sub: argparse.ArgumentParser) -> None:
@@ -50,11 +52,11 @@ def measured(study: "StudyContext", arguments: argparse.Namespace) -> Sensitivit
     from ptq.stages import calibrate_stage, calibration_manifest, calibration_replay
 
     schemes = tuple(arguments.schemes or SCHEMES)
-    for words in schemes:
-        parse_scheme(words.split())  # refused before anything is measured
     base = resolve_plan(study.config.quant, study.layers())
+    observed = _observed(base, schemes)  # refused before anything is measured
+    check_folder(arguments.to)
     with study.run.locked():
-        stats = calibrate_stage(study, resolve_plan(_OBSERVED, study.layers()))
+        stats = calibrate_stage(study, observed)
         meter = SensitivityMeter(
             replay=calibration_replay(study),
             stats=stats,
@@ -67,6 +69,26 @@ def measured(study: "StudyContext", arguments: argparse.Namespace) -> Sensitivit
             found = meter.prediction(schemes, on_layer=_tell)
     arguments.to.write_text(found.to_json(), encoding="utf-8")
     return found
+
+
+def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
+    """The base plan with static ranges that serve every scheme as well."""
+    asked = [parse_scheme(words.split()).activation for words in schemes]
+    known = [spec.scheme.activation for spec in base.layers]
+    buckets = lcm(*(scheme.timestep_buckets for scheme in (*asked, *known) if scheme))
+    if buckets > MAX_COMMON_BUCKETS:
+        raise ConfigError(
+            f"the timestep buckets of the schemes and the plan have {buckets} in common; use"
+            f" numbers that divide one of at most {MAX_COMMON_BUCKETS}."
+        )
+    static = ActivationScheme(bits=8, timestep_buckets=buckets)
+    layers = tuple(
+        replace(spec, scheme=LayerScheme(weight=spec.scheme.weight, activation=static))
+        if spec.name.startswith(f"{DENOISER}.") and spec.scheme.weight is not None
+        else spec
+        for spec in base.layers
+    )
+    return replace(base, name="observed", layers=layers)
 
 
 def _tell(done: int, total: int) -> None:
@@ -98,12 +120,22 @@ def allocated(
 
     layers = inventory(adm.parts(), adm.splits())
     base = resolve_plan(quant_config(arguments), layers)
-    allocator = Allocator(base, layers, read_sensitivities(arguments.sensitivities))
+    found = read_sensitivities(arguments.sensitivities)
+    if found.model_hash != adm.source_hash:
+        raise ConfigError(
+            f"{arguments.sensitivities} was measured on the model {found.model_hash[:12]}, not on"
+            f" {adm.source_hash[:12]}; measure this model."
+        )
+    if arguments.out is not None:
+        check_folder(arguments.out)
+    allocator = Allocator(base, layers, found)
     if arguments.megabytes is None:
         front = allocator.front()
+    elif not isfinite(arguments.megabytes):
+        raise ConfigError(f"{arguments.megabytes} MB is no size; give a number such as 12.5.")
     else:
         front = (allocator(round(arguments.megabytes * 1e6)),)
-    rows = [_figures(found, layers) for found in front]
+    rows = [_figures(plan, layers) for plan in front]
     text = _front_text(rows)
     if arguments.out is not None:
         rules = format_rules(front[-1].config().rules)

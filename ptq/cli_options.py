@@ -43,6 +43,16 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder is not there, before hours of work are lost.
+
+    Raises:
+        ConfigError: Naming the folder.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"There is no folder {path.parent} for {path.name}; make it first.")
+
+
 def quant_config(arguments: argparse.Namespace) -> QuantConfig:
     """The rules that the flags name.
 

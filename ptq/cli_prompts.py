@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptq.cli_options import check_folder
+from ptq.errors import ConfigError
 from ptq.report_markdown import table
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
@@ -13,7 +15,7 @@ _MEANINGS = {
     "near": "reference prompts with one as near as a typical neighbour",
     "radius": "distance of the worst served reference prompt (1 − cosine)",
     "cells": "pairs of a sound family and an aspect, twice or more",
-    "sources": "sounds that the embedded models know",
+    "sources": "sounds that the model may be asked for",
     "families": "families of those sounds",
 }
 
@@ -36,7 +38,16 @@ def shortened(names: tuple[str, ...]) -> str:
 
 
 def augmented_path(given: Path | None, wanted: Path | None) -> Path | None:
-    """Where to write: as wanted, else beside the file given; nowhere without either."""
+    """Where to write: as wanted, else beside the file given; nowhere without either.
+
+    Raises:
+        ConfigError: If the folder is missing, or a file would be overwritten unasked.
+    """
+    if wanted is not None:
+        check_folder(wanted)
     if wanted is not None or given is None:
         return wanted
-    return given.with_name(f"{given.stem}-augmented.txt")
+    path = given.with_name(f"{given.stem}-augmented.txt")
+    if path.exists():
+        raise ConfigError(f"{path} is there already; name another file with --out, or this one.")
+    return path

@@ -173,11 +173,19 @@ class LayerObserver:
 def _thinned(values: Tensor) -> Tensor:
     """Return an even sample of a large tensor; range and moments use every value."""
     flat = values.flatten()
-    stride = max(1, flat.numel() // SAMPLED)
-    # A stride with a factor of the last axis would see the same few channels of every token.
-    while gcd(stride, values.shape[-1]) > 1:
+    return flat[:: even_stride(flat.numel(), SAMPLED, values.shape[-1])]
+
+
+def even_stride(values: int, wanted: int, period: int) -> int:
+    """Return a stride that leaves about ``wanted`` of many values, evenly over a period.
+
+    A stride with a factor of the period would see the same few channels of every token, or the
+    same few bands of every frame.
+    """
+    stride = max(1, values // wanted)
+    while gcd(stride, period) > 1:
         stride += 1
-    return flat[::stride]
+    return stride
 
 
 def _count(values: Tensor, low: float, high: float) -> Tensor:

@@ -31,6 +31,10 @@ class Sensitivities:
     errors: Mapping[str, Mapping[str, float]]
 
     def __post_init__(self) -> None:
+        if not self.errors or not all(self.errors.values()):
+            raise ConfigError(
+                "no layer was measured; use a plan that quantizes weights of the denoiser."
+            )
         for name, row in self.errors.items():
             for words, error in row.items():
                 if not math.isfinite(error) or error < 0:
@@ -62,22 +66,19 @@ class Sensitivities:
         """
         try:
             data: dict[str, Any] = json.loads(text)
-            if data["schema"] != SENSITIVITY_SCHEMA:
-                raise ConfigError(
-                    f"the sensitivities have schema {data['schema']!r}, this version reads "
-                    f"{SENSITIVITY_SCHEMA}; measure them again."
-                )
+            schema = data["schema"]
+            content = {key: str(data[key]) for key in ("model_hash", "measure", "calibration")}
             errors = {
                 str(name): {str(words): float(error) for words, error in row.items()}
                 for name, row in data["errors"].items()
             }
-            return cls(
-                model_hash=str(data["model_hash"]),
-                measure=str(data["measure"]),
-                calibration=str(data["calibration"]),
-                errors=errors,
-            )
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the sensitivities are damaged ({error}); measure them again."
             ) from error
+        if schema != SENSITIVITY_SCHEMA:
+            raise ConfigError(
+                f"the sensitivities have schema {schema!r}, this version reads "
+                f"{SENSITIVITY_SCHEMA}; measure them again."
+            )
+        return cls(errors=errors, **content)

@@ -29,6 +29,7 @@ from ptq.sensitivities import Sensitivities
 from ptq.weights import QuantizedWeight, output_error
 
 OUTPUT, PREDICTION = "output", "prediction"
+_SILENT = 1e-30  # stands for the output of a layer that always says nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +59,7 @@ class SensitivityMeter:
         errors: dict[str, dict[str, float]] = {}
         for info, moment in each_moment(self.replay, self._sites()):
             rows = weight_rows(get_layer(parts, info.name), info).float()
-            signal = float(output_error(rows, torch.zeros_like(rows), moment).sum())
+            signal = float(output_error(rows, torch.zeros_like(rows), moment).sum()) or _SILENT
             errors[info.name] = {
                 words: self._output_error(plan[info.name], info, rows, moment) / signal
                 for words, plan in plans.items()

@@ -17,7 +17,7 @@ from torch import Tensor
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
-from ptq.calibration.calibrator import Calibrator, static_buckets
+from ptq.calibration.calibrator import Calibrator, serves, static_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
@@ -167,9 +167,12 @@ def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
     if not static_buckets(plan) and not any(map(rounds_by_data, plan.quantized)):
         return {}
-    if not (study.run.path / STATS).exists():
-        with study.timed(Stage.CALIBRATE):
-            _calibrate(study, plan)
+    if all((study.run.path / name).exists() for name in (MANIFEST, STATES, STATS)):
+        known = _read(study, STATS, stats_from_tensors)
+        if serves(known, plan):
+            return known
+    with study.timed(Stage.CALIBRATE):
+        _calibrate(study, plan)
     return _read(study, STATS, stats_from_tensors)
 
 
@@ -237,13 +240,10 @@ def quantize_stage(
     with study.timed(Stage.QUANTIZE):
         quantized = _packed(study.adm, folder, plan)
         if quantized is None:
+            weights = _rounded(study, plan)
             quantized = copy.deepcopy(study.adm)
             quantize_(
-                quantized.parts(),
-                plan,
-                stats,
-                weights=_rounded(study, plan),
-                should_stop=study.should_stop,
+                quantized.parts(), plan, stats, weights=weights, should_stop=study.should_stop
             )
             save_packed(folder, quantized.parts(), plan)
     study.tell(Stage.QUANTIZE, 1, 1, folder)

@@ -34,8 +34,10 @@ def gptq_codes(
     """
     moment = moment.float()
     order = moment.diagonal().argsort(descending=True)
-    grid = _Grid.of(start, scheme, order)
-    codes = _round_columns(rows.float()[:, order], grid, _feedback(moment[order][:, order]))
+    feedback = _feedback(moment[order][:, order])
+    if feedback is None:
+        return start
+    codes = _round_columns(rows.float()[:, order], _Grid.of(start, scheme, order), feedback)
     found = replace(start, codes=codes[:, order.argsort()].to(start.codes.dtype))
     better = output_error(rows, found.dequantize(), moment) < output_error(
         rows, start.dequantize(), moment
@@ -86,18 +88,20 @@ def _round_columns(values: Tensor, grid: _Grid, feedback: Tensor) -> Tensor:
     return codes
 
 
-def _feedback(moment: Tensor) -> Tensor:
-    """The upper Cholesky factor of the inverse of the damped second moment."""
-    damped = moment.clone()
+def _feedback(moment: Tensor) -> Tensor | None:
+    """The upper Cholesky factor of the inverse of the damped second moment, if it has one."""
+    damped = moment.double()
     # An input that is always zero ties its weight to nothing.
     damped.diagonal()[moment.diagonal() == 0] = 1.0
-    share = _DAMPING
-    while True:
-        shifted = damped + torch.diag_embed(share * damped.diagonal().mean().expand(len(damped)))
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if not failed or share >= _MOST_DAMPING:
-            break
-        share *= 2
-    inverse = torch.cholesky_inverse(factor)
-    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return upper
+    mean = float(damped.diagonal().mean())
+    share = added = _DAMPING
+    while share <= _MOST_DAMPING:
+        damped.diagonal().add_(added * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+        if not failed:
+            found: Tensor = upper.float()
+            return found
+        share, added = 2 * share, share
+    return None

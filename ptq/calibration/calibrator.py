@@ -151,6 +151,14 @@ def static_buckets(plan: QuantPlan) -> dict[str, int]:
     }
 
 
+def serves(stats: CalibrationStats, plan: QuantPlan) -> bool:
+    """Whether statistics, perhaps those of another plan, hold every range that a plan needs."""
+    return all(
+        name in stats and stats[name].buckets % buckets == 0
+        for name, buckets in static_buckets(plan).items()
+    )
+
+
 def sites_to_watch(plan: QuantPlan, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Layers with static ranges, and all of the denoiser's for its histograms.
 

@@ -64,21 +64,21 @@ def coverage_figures(
     ``range_mean`` and ``range_least`` are shares of the sites' peaks, ``outlier_channels`` the
     share of the channels that stand out; each again with ``random_`` before it.
     """
-    found = _figures(signatures, chosen)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        _figures(signatures, rng.choice(len(signatures), size=len(chosen), replace=False))
-        for _ in range(_RANDOM_SETS)
-    ]
+    outliers, rng = Outliers.of(signatures), np.random.default_rng(seed)
+    found = _figures(signatures, outliers, chosen)
+    sets = (rng.choice(len(signatures), len(chosen), replace=False) for _ in range(_RANDOM_SETS))
+    drawn = [_figures(signatures, outliers, states) for states in sets]
     means = {f"random_{key}": float(np.mean([row[key] for row in drawn])) for key in found}
     return {key: round(value, 4) for key, value in {**found, **means}.items()}
 
 
-def _figures(signatures: Signatures, chosen: NDArray[np.int64]) -> dict[str, float]:
+def _figures(
+    signatures: Signatures, outliers: Outliers, chosen: NDArray[np.int64]
+) -> dict[str, float]:
     ranges = list(range_coverage(signatures, chosen).values())
     figures = {"range_mean": float(np.mean(ranges)), "range_least": min(ranges)}
-    outliers = Outliers.of(signatures).coverage(chosen)
-    return figures if outliers is None else {**figures, "outlier_channels": outliers}
+    share = outliers.coverage(chosen)
+    return figures if share is None else {**figures, "outlier_channels": share}
 
 
 def rows_of(candidates: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,12 +10,13 @@ from ptq.calibration.replay import Replay, watching
 from ptq.errors import CalibrationError
 from ptq.layer_spec import LayerInfo, LayerKind
 from ptq.layers import get_layer
+from ptq.observers import even_stride
 
 # What is held at once; what does not fit takes another replay.
 MOST_BYTES = 2 << 30
 _FLOAT_BYTES = 4
-# Rows of one call that are taken in; neighbours on a spectrogram say nearly the same.
-_ROWS = 4096
+# Rows of one sample that are taken in; neighbours on a spectrogram say nearly the same.
+_ROWS = 512
 _EDGES = "_reversed_padding_repeated_twice"  # what nn.Conv2d hands to pad
 
 
@@ -48,29 +49,30 @@ class MomentObserver:
     """Adds up E[x xᵀ] of one layer's input, shape (columns, columns)."""
 
     def __init__(self, layer: nn.Module, info: LayerInfo) -> None:
-        self._layer, self._kind = layer, info.kind
+        self._layer, self._info = layer, info
         self._sum = torch.zeros((info.row, info.row))
         self._count = 0
 
     def __call__(self, values: Tensor) -> None:
-        """Take in the input of one call."""
-        rows = input_rows(self._layer, self._kind, values.detach().float())
-        rows = rows[:: max(1, len(rows) // _ROWS)]
-        self._sum.addmm_(rows.T, rows)
-        self._count += len(rows)
+        """Take in the input of one call, sample by sample: windows take many times its memory."""
+        for sample in torch.split(values.detach().float(), 1):
+            rows = input_rows(self._layer, self._info.kind, sample)
+            rows = rows[:: even_stride(len(rows), _ROWS, len(rows))]
+            self._sum.addmm_(rows.T, rows)
+            self._count += len(rows)
 
     def result(self) -> Tensor:
-        """Return the mean of what was seen.
+        """Return the mean of what was seen; nothing can be taken in afterwards.
 
         Raises:
             CalibrationError: when nothing was seen, or values were not finite.
         """
         if not self._count or not torch.isfinite(self._sum.diagonal()).all():
             raise CalibrationError(
-                "a layer saw no data, or values that are not finite, during calibration; round its"
-                " weight to nearest."
+                f"{self._info.name} saw no data, or values that are not finite, during calibration;"
+                " round its weight to nearest."
             )
-        return self._sum / self._count
+        return self._sum.div_(self._count)
 
 
 def observe_moments(replay: Replay, sites: Sequence[LayerInfo]) -> Mapping[str, Tensor]:

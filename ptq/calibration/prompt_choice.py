@@ -11,6 +11,7 @@ from ptq.adms.text import embed_prompts
 from ptq.prompts.aspects import cells_of
 from ptq.prompts.augment import Augmenter, choose_prompts
 from ptq.prompts.coverage import source_coverage
+from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import Lexicon, default_lexicon
 from ptq.prompts.space import PromptSpace
 from ptq.prompts.suites import Suite, draw_suite
@@ -50,10 +51,7 @@ class PromptChoice:
 
     def __init__(self, adm: AudioDiffusionModel, seed: int, lexicon: Lexicon | None = None) -> None:
         self._seed, self._lexicon = seed, lexicon or default_lexicon()
-        self._reference, self._drawn = (
-            draw_suite(Suite.CALIBRATION, _REFERENCE, which, self._lexicon)
-            for which in (_REFERENCE_SEED, seed)
-        )
+        self._reference = self._draws(_REFERENCE, _REFERENCE_SEED)
         self.space = PromptSpace(
             reference=tuple(prompt.text for prompt in self._reference),
             embed=lambda texts: embed_prompts(adm, texts),
@@ -69,11 +67,15 @@ class PromptChoice:
         Raises:
             ConfigError: If the count is below one.
         """
-        seeds = tuple(given) or tuple(prompt.text for prompt in self._drawn[:count])
+        drawn = tuple(p.text for p in self._draws(max(count, _REFERENCE), self._seed))
+        seeds = tuple(given) or drawn[:count]
         variator = Variator(lexicon=self._lexicon, rng=np.random.default_rng(self._seed))
         grown = Augmenter(self.space, self._reference, variator)(seeds, count)
-        pool = dict.fromkeys((*grown.prompts, *(prompt.text for prompt in self._drawn)))
+        pool = dict.fromkeys((*grown.prompts, *drawn))
         return choose_prompts(self.space, tuple(pool), count)
+
+    def _draws(self, count: int, seed: int) -> tuple[Prompt, ...]:
+        return draw_suite(Suite.CALIBRATION, count, seed, self._lexicon)
 
     def audit(self, given: Sequence[str], count: int) -> PromptAudit:
         """Say what prompts cover and lack, and choose a set that covers more."""

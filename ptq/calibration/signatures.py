@@ -14,6 +14,7 @@ from ptq.errors import CalibrationError
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import get_layer, inventory
 from ptq.modules import channel_axis
+from ptq.observers import even_stride
 from ptq.quantize import weight_rows
 
 _SAMPLED = 4096
@@ -78,20 +79,22 @@ def measure_signatures(replay: Replay) -> Signatures:
             zip(replay.states.rows.tolist(), replay.states.steps.tolist(), strict=True)
         )
     }
-    watched = {info.name: _SiteObserver(info, places) for info in sites}
+    middle = _middle([info.name for info in sites])
+    watched = {info.name: _SiteObserver(info, places, info.name == middle) for info in sites}
     watchers: dict[str, OnInput] = dict(watched)
     with watching(parts, watchers):
         replay({DENOISER})
     seen = {name: observer for name, observer in watched.items() if observer.channels}
-    if not seen:
+    if middle not in seen:
         raise CalibrationError("The denoiser has no layer to describe states by.")
-    middle = _middle(list(seen))
     return Signatures(
         shapes=np.stack([observer.shapes for observer in seen.values()], axis=1),
         peaks={name: observer.peaks for name, observer in seen.items()},
         middle=seen[middle].means,
         sensitivity={
-            info.name: _channel_norms(weight_rows(get_layer(parts, info.name), info), info)
+            info.name: _channel_norms(
+                weight_rows(get_layer(parts, info.name), info), seen[info.name].channels, info
+            )
             for info in sites
             if info.name in seen
         },
@@ -100,24 +103,26 @@ def measure_signatures(replay: Replay) -> Signatures:
 
 def _middle(names: Sequence[str]) -> str:
     """The site that stands for what the denoiser makes of a state as a whole."""
-    deepest = [name for name in names if "mid_block" in name or "middle_block" in name]
-    return deepest[0] if deepest else names[len(names) // 2]
+    deepest = [name for name in names if "mid_block" in name and "conv" in name]
+    return (deepest or names[len(names) // 2 :] or [""])[0]
 
 
-def _channel_norms(rows: Tensor, info: LayerInfo) -> NDArray[np.float32]:
-    channels = info.weight_shape[1]
-    norms = rows.float().reshape(len(rows), -1, rows.shape[1] // channels)
-    if norms.shape[1] != channels:  # grouped or transposed: all channels alike
+def _channel_norms(rows: Tensor, channels: int, info: LayerInfo) -> NDArray[np.float32]:
+    if info.grouped or info.weight_shape[1] != channels:  # transposed: all channels alike
         return np.ones(channels, dtype=np.float32)
-    found: NDArray[np.float32] = norms.square().sum(dim=(0, 2)).sqrt().numpy()
+    squares = rows.float().square().reshape(len(rows), channels, -1)
+    found: NDArray[np.float32] = squares.sum(dim=(0, 2)).sqrt().numpy()
     return found
 
 
 class _SiteObserver:
     """Fills in the rows of one site, state by state."""
 
-    def __init__(self, info: LayerInfo, places: Mapping[tuple[int, int], int]) -> None:
+    def __init__(
+        self, info: LayerInfo, places: Mapping[tuple[int, int], int], in_the_middle: bool
+    ) -> None:
         self._axis, self._places = channel_axis(info.kind), places
+        self._in_the_middle = in_the_middle
         self.channels = 0
         self.shapes = np.zeros((len(places), 4), dtype=np.float32)
         self.peaks = np.zeros((len(places), 0), dtype=np.float32)
@@ -132,20 +137,20 @@ class _SiteObserver:
         if not self.channels:
             self.channels = flat.shape[1]
             self.peaks = np.zeros((len(self._places), self.channels), dtype=np.float32)
-            self.means = np.zeros_like(self.peaks)
+            if self._in_the_middle:
+                self.means = np.zeros_like(self.peaks)
         rows = [self._places[sample, context.step] for sample in context.sample_ids]
         branches = len(rows) // len(set(rows))
-        peaks, means = flat.abs().amax(dim=2).numpy(), flat.mean(dim=2).numpy()
-        shapes = _shapes(flat).numpy()
-        np.maximum.at(self.peaks, rows, peaks)
-        np.add.at(self.means, rows, means / branches)
-        np.add.at(self.shapes, rows, shapes / branches)
+        np.maximum.at(self.peaks, rows, flat.abs().amax(dim=2).numpy())
+        np.add.at(self.shapes, rows, _shapes(flat).numpy() / branches)
+        if self._in_the_middle:
+            np.add.at(self.means, rows, flat.mean(dim=2).numpy() / branches)
 
 
 def _shapes(flat: Tensor) -> Tensor:
     """Peak, tail, deviation and kurtosis, all as logarithms ``(rows, 4)``."""
     magnitudes = flat.flatten(1)
-    thinned = magnitudes[:, :: max(1, magnitudes.shape[1] // _SAMPLED)]
+    thinned = magnitudes[:, :: even_stride(magnitudes.shape[1], _SAMPLED, flat.shape[2])]
     kth = max(1, round(_TAIL * thinned.shape[1]))
     tail = thinned.abs().kthvalue(kth, dim=1).values
     centred = thinned - thinned.mean(dim=1, keepdim=True)

@@ -146,8 +146,9 @@ def _states_by_step(
     waiting = [list(rng.permutation(n_prompts)) for _ in weights]
     chosen: list[tuple[int, int]] = []
     for _ in range(min(count, n_prompts * len(weights))):
-        open_ = np.array([bool(rows) for rows in waiting]) * weights
-        step = int(rng.choice(len(weights), p=open_ / open_.sum()))
+        open_ = np.array([bool(rows) for rows in waiting], dtype=np.float64)
+        shares = open_ * weights if (open_ * weights).any() else open_
+        step = int(rng.choice(len(weights), p=shares / shares.sum()))
         chosen.append((int(waiting[step].pop()), step))
     return np.array(chosen, dtype=np.int64).reshape(-1, 2)
 

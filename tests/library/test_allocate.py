@@ -72,6 +72,8 @@ def test_it_finds_what_trying_everything_finds(allocator: Allocator) -> None:
 
 
 def test_a_larger_budget_never_minds_more(allocator: Allocator) -> None:
+    for budget in np.linspace(*allocator.limits(), 40):
+        assert allocator(int(budget)).size_bytes <= int(budget)
     front = allocator.front(10)
     assert all(a.size_bytes < b.size_bytes and a.error > b.error for a, b in pairwise(front))
     least, most = allocator.limits()
@@ -112,6 +114,13 @@ def test_a_table_is_read_back_and_damage_is_named() -> None:
             Sensitivities.from_json(text)
     with pytest.raises(ConfigError, match="schema 2, this version reads 1"):
         Sensitivities.from_json(found.to_json().replace('"schema": 1', '"schema": 2'))
+    text = found.to_json().replace('"w4 g64": ', '"w4 g64": "x", "w5": ')
+    with pytest.raises(ConfigError, match="damaged"):
+        Sensitivities.from_json(text)
+    nothing: list[dict[str, dict[str, float]]] = [{}, {"denoiser.a": {}}]
+    for errors in nothing:
+        with pytest.raises(ConfigError, match="no layer was measured"):
+            Sensitivities(model_hash="", measure="", calibration="", errors=errors)
     with pytest.raises(ConfigError, match=r"is -1\.0; measure again"):
         Sensitivities(model_hash="", measure="", calibration="", errors={"a": {"w4": -1.0}})
 

@@ -90,6 +90,8 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     written = tmp_path / "mine-augmented.txt"
     assert value["path"] == str(written)
     assert written.read_text().splitlines() == value["prompts"]
+    assert main(["prompts", "tiny", "--from", str(path)]) == 2
+    assert "is there already" in capsys.readouterr().err
     out = tmp_path / "other.txt"
     assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -136,6 +138,13 @@ def test_layers_are_measured_and_bits_allocated(
     common = ("tiny", "--plan", str(base))
     measuring = (*common, *SMALL, "--out", str(tmp_path), "--to", str(found), *schemes)
     assert shown(capsys, "sensitivity", *measuring)["measure"] == "output"
+    # Its statistics lie in the same run, and must not stand in the study's way.
+    both = tmp_path / "both.rules"
+    both.write_text("denoiser.*to_* = w8a8 t2\nvae.decoder.conv_in = w8a8\n* = keep\n")
+    also = ("tiny", "--plan", str(both), *SMALL, "--out", str(tmp_path))
+    assert main(["sensitivity", *also, "--to", str(tmp_path / "also.json"), *schemes]) == 0
+    assert main(["study", *also]) == 0
+    capsys.readouterr()
     rules = tmp_path / "mine.rules"
     options = (*common, "--sensitivities", str(found), "--out", str(rules))
     front = shown(capsys, "allocate", *options)["front"]
@@ -147,6 +156,17 @@ def test_layers_are_measured_and_bits_allocated(
     assert one[0]["size_bytes"] <= middle * 1e6
     layers = shown(capsys, "layers", "tiny", "--plan", str(rules))
     assert layers["size_bytes"] == one[0]["size_bytes"]
+    other = tmp_path / "other.json"
+    other.write_text(found.read_text().replace('"model_hash": "', '"model_hash": "0'))
+    for arguments, message in (
+        (("allocate", *common, "--sensitivities", str(other)), "measure this model"),
+        (("allocate", *options, "--megabytes", "nan"), "no size"),
+        (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
+        (("sensitivity", *measuring, "--scheme", "w4 a8 t101"), "in common"),
+        (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "no layer was measured"),
+    ):
+        assert main(list(arguments)) == 2
+        assert message in capsys.readouterr().err
     assert main(["allocate", *options, "--megabytes", "0.0001"]) == 2
     assert "the smallest takes" in capsys.readouterr().err
     assert main(["allocate", *common, "--sensitivities", "gone.json"]) == 2

@@ -18,6 +18,7 @@ from ptq.calibration.states import StateRecorder, StateSet
 from ptq.checkpoint import packed_plan
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CalibrationError, Cancelled
+from ptq.layer_spec import LayerKind
 from ptq.layers import get_layer, inventory, layer_kind
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import weight_rows
@@ -113,6 +114,31 @@ def test_the_rows_of_an_input_times_the_weight_are_the_output(
     assert torch.allclose(product, flat.reshape(-1, 5), atol=1e-5)
 
 
+def test_many_positions_are_thinned_evenly() -> None:
+    """A power of two as stride would see one column of a spectrogram, whose edge is padding."""
+    layer = nn.Conv2d(2, 3, 3, padding=1)
+    info = inventory({"denoiser": nn.Sequential(layer)})[0]
+    values = torch.randn((3, 2, 256, 16), generator=torch.Generator().manual_seed(2))
+    thinned = MomentObserver(layer, info)
+    thinned(values)
+    rows = input_rows(layer, LayerKind.CONV2D, values)
+    exact = rows.T @ rows / len(rows)
+    found = thinned.result()
+    assert (found - exact).abs().max() < 0.2 * exact.diagonal().mean()
+    assert found.diagonal().min() > 0.5
+
+
+def test_a_singular_moment_of_any_size_is_survived() -> None:
+    weight, _ = weight_and_inputs()
+    nearest = quantize_weight(weight, SCHEMES[0])
+    one = torch.full((COLUMNS, COLUMNS), 1e6)
+    found = gptq_codes(weight, nearest, SCHEMES[0], one)
+    before, after = (output_error(weight, w.dequantize(), one) for w in (nearest, found))
+    assert (after <= before).all()
+    broken = torch.full((COLUMNS, COLUMNS), -1.0)
+    assert torch.equal(gptq_codes(weight, nearest, SCHEMES[0], broken).codes, nearest.codes)
+
+
 def test_a_layer_without_data_is_named_as_such() -> None:
     parts = {"denoiser": nn.Sequential(nn.Linear(4, 4))}
     observer = MomentObserver(parts["denoiser"][0], inventory(parts)[0])
@@ -158,9 +184,17 @@ def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
 
 
 def test_rounding_stops_when_told_to(tiny_adm: AudioLDM, replay: Replay) -> None:
-    stopped = Replay(adm=tiny_adm, states=replay.states, should_stop=lambda: True)
-    with pytest.raises(Cancelled, match="step 1 of 3"):
-        rounded_weights(stopped, plan_of(tiny_adm, "denoiser.*attn* = w4 gptq"))
+    plan = plan_of(tiny_adm, "denoiser.*attn* = w4 gptq")
+    for calls, where in ((0, "step 1 of 3"), (3, "attn1.to_q was rounded")):
+        asked: list[None] = []
+
+        def enough(calls: int = calls, asked: list[None] = asked) -> bool:
+            asked.append(None)
+            return len(asked) > calls
+
+        stopped = Replay(adm=tiny_adm, states=replay.states, should_stop=enough)
+        with pytest.raises(Cancelled, match=where):
+            rounded_weights(stopped, plan)
 
 
 def test_layers_that_see_no_data_are_rounded_to_nearest(tiny_adm: AudioLDM) -> None:
@@ -196,3 +230,5 @@ def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) 
     (folder / "calibration/states.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="delete it, and the study makes it again"):
         run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    (folder / "calibration/states.safetensors").unlink()
+    assert run_study(config, tiny_adm, runs=tmp_path, ear="no ear").paired == report.paired
