@@ -28,6 +28,7 @@ from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.embed.judge import Judge
 from ptq.prompts.grammar import Prompt, draw_prompt
 from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.scene import Relation
 from ptq.report_markdown import table
 
 CARD_FOLDER = ADMS_FOLDER / "mini-audioldm"
@@ -89,13 +90,18 @@ def top1(judge: Judge, clips: Clips, prompts: Sequence[Prompt]) -> NDArray[np.bo
     return hits
 
 
-def both_in_top3(judge: Judge, clips: Clips, prompts: Sequence[Prompt]) -> float:
+def both_in_top3(judge: Judge, clips: Clips, prompts: Sequence[Prompt]) -> dict[str, float]:
     """Share of two-event clips whose sources are both among the judge's first three."""
     ranked = np.argsort(-judge.probabilities(clips), axis=1)[:, :3]
-    hits = [
-        set(_source_index(judge, p)) <= set(row) for p, row in zip(prompts, ranked, strict=True)
-    ]
-    return float(np.mean(hits))
+    hits = np.array(
+        [set(_source_index(judge, p)) <= set(row) for p, row in zip(prompts, ranked, strict=True)]
+    )
+    relations = np.array([p.scene.relation is Relation.THEN for p in prompts if p.scene])
+    return {
+        "both sources in top 3": float(hits.mean()),
+        "both sources in top 3, one after the other": float(hits[relations].mean()),
+        "both sources in top 3, at once": float(hits[~relations].mean()),
+    }
 
 
 def _source_index(judge: Judge, prompt: Prompt) -> list[int]:
@@ -218,7 +224,7 @@ def figures_of(
         defects = sum(flag.silent or flag.clipped or flag.nan for flag in flags)
         figures[kind] = {
             "source named (top 1)": float(top1(judge, clips, m.single).mean()),
-            "both sources in top 3": both_in_top3(judge, pairs, m.pairs),
+            **both_in_top3(judge, pairs, m.pairs),
             "caption matched above mismatched": matched_share(ear, clips, m.single),
             "FD to the reference bank": frechet_distance(ear.bank, ear.embed(clips + pairs)),
             "mean FD between two families": family_distance(ear, clips, m.single),

@@ -40,7 +40,7 @@ def _pair(purpose: str, short: int, long: int) -> tuple[Dataset, Dataset]:
 
 
 def _voice(arguments: argparse.Namespace) -> VoiceStages:
-    short, long = _pair("voice", 24, 8)
+    short, long = _pair("voice", 24, 24)
     return VoiceStages(
         short=short,
         long=long,

@@ -62,6 +62,7 @@ class Voice:
         text_encoder = self.denoiser.text_encoder.to(half)
         text_encoder.save_pretrained(folder / "text_encoder", max_shard_size=SHARD_SIZE)
         self.vae.to(half).save_pretrained(folder / "vae", max_shard_size=SHARD_SIZE)
+        _forget_origin(folder / "vae" / "config.json")
         self.vocoder.to(half).save_pretrained(folder / "vocoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         # Published folders hold the two files of the byte-pair model as well.
@@ -70,6 +71,13 @@ class Voice:
         _write_json(folder / "model_index.json", {"_class_name": "AudioLDMPipeline", **_CLASSES})
         about = {"family": "audioldm", "licence": LICENCE, "source": source}
         _write_json(folder / "about.json", about)
+
+
+def _forget_origin(path: Path) -> None:
+    """Take the folder that a part was read from out of its configuration."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)
+    _write_json(path, content)
 
 
 def _write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -26,8 +26,8 @@ from ptq.adms.vocoders.istft import IstftVocoder
 
 _BATCH_SHORT, _BATCH_LONG = 32, 16
 # A long batch takes as long as a short one. Short clips teach sounds, long ones how they follow.
-_LONG_SHARE = 0.6
-_REMINDING_STEPS = 1300
+_LONG_SHARE = 0.7
+_REMINDING_STEPS = 600
 _SOURCE = "trained by this project on synthesised sounds; see card.md"
 
 

@@ -9,15 +9,17 @@ from torch import Tensor, nn
 from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.adversary import AdversarialVocoder
+from assets.recipe.compass import Compass, places
 from assets.recipe.dataset import Dataset, scene_of
 from assets.recipe.denoiser import (
     PairsMoreOften,
     build_scheduler,
+    build_unet,
     velocity_loss,
 )
 from assets.recipe.reading import Reader, ReadingStage, draw_captions
 from assets.recipe.text import EMBEDDING_WIDTH, embeddings
-from assets.recipe.vae import VaeStage, build_vae
+from assets.recipe.vae import LATENT_CHANNELS, VaeStage, build_vae
 from ptq.adms.registry import find_adm
 
 
@@ -72,8 +74,34 @@ def test_the_denoisers_loss_is_that_of_the_schedulers_target() -> None:
     generator = torch.Generator().manual_seed(2)
     loss = velocity_loss(Perfect(), latents, tokens, alphas, generator)
     assert loss.item() < 1e-4
-    quarters = ((seen[0][1] / 1000) ** 3 * 4).long()
+    quarters = ((seen[0][1] / 1000) ** 2.5 * 4).long()
     assert quarters.tolist() == [0, 1, 2, 3], "one step from each quarter of the distribution"
+
+
+def test_every_frame_has_a_sign_of_its_own() -> None:
+    signs = places(32)
+    assert signs.shape == (4, 32)
+    assert torch.cdist(signs.T, signs.T).fill_diagonal_(9.0).min() > 0.1
+    power = signs.square().mean(dim=1)
+    assert ((power > 0.8) & (power < 1.3)).all()
+
+
+def test_asked_for_the_place_every_level_learns_it() -> None:
+    torch.manual_seed(0)
+    unet = build_unet()
+    compass = Compass(unet)
+    optimizer = torch.optim.Adam([*unet.parameters(), *compass.parameters()], lr=2e-3)
+    losses = []
+    for _ in range(60):
+        noise, text = torch.randn((2, LATENT_CHANNELS, 64, 16)), torch.randn((2, EMBEDDING_WIDTH))
+        unet(noise, torch.tensor([900, 600]), None, class_labels=text)
+        loss = compass.loss()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+    assert len(compass.heads) == 3
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_refining_the_decoder_leaves_every_latent_as_it_was(tmp_path: Path) -> None:
