@@ -82,12 +82,17 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
             f" numbers that divide one of at most {MAX_COMMON_BUCKETS}."
         )
     static = ActivationScheme(bits=8, timestep_buckets=buckets)
-    layers = tuple(
-        replace(spec, scheme=LayerScheme(weight=spec.scheme.weight, activation=static))
-        if spec.name.startswith(f"{DENOISER}.") and spec.scheme.weight is not None
-        else spec
+    measured = {
+        spec.name: replace(spec, scheme=LayerScheme(weight=spec.scheme.weight, activation=static))
         for spec in base.layers
-    )
+        if spec.name.startswith(f"{DENOISER}.") and spec.scheme.weight is not None
+    }
+    if not measured:
+        raise ConfigError(
+            f"the plan '{base.name}' quantizes no weight of the denoiser, so there is nothing to"
+            " measure; use another."
+        )
+    layers = tuple(measured.get(spec.name, spec) for spec in base.layers)
     return replace(base, name="observed", layers=layers)
 
 

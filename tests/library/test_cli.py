@@ -163,7 +163,7 @@ def test_layers_are_measured_and_bits_allocated(
         (("allocate", *options, "--megabytes", "nan"), "no size"),
         (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
         (("sensitivity", *measuring, "--scheme", "w4 a8 t101"), "in common"),
-        (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "no layer was measured"),
+        (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "nothing to measure"),
     ):
         assert main(list(arguments)) == 2
         assert message in capsys.readouterr().err
