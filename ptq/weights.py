@@ -5,7 +5,7 @@ one row, or one for each row of weights, and one column for each block of column
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -38,6 +38,26 @@ class QuantizedWeight:
         if self.zero_point is not None:
             values -= spread(self.zero_point.float(), self.blocks)
         return values.mul_(spread(self.scale.float(), self.blocks))
+
+    def grid(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point of every single weight, float32 (rows, columns)."""
+        scale = spread(self.scale.float(), self.blocks).expand(self.codes.shape)
+        if self.zero_point is None:
+            return scale, torch.zeros_like(scale)
+        return scale, spread(self.zero_point.float(), self.blocks).expand(self.codes.shape)
+
+    def improved(self, codes: Tensor, rows: Tensor, moment: Tensor) -> "QuantizedWeight":
+        """Take other codes over, row by row, where the output gains by them.
+
+        Args:
+            codes: whole numbers (rows, columns), for the same scales and zero points.
+            rows: the weight that both stand for (rows, columns).
+            moment: second moment of the inputs (columns, columns).
+        """
+        other = replace(self, codes=codes.to(self.codes.dtype))
+        errors = [output_error(rows, w.dequantize(), moment) for w in (other, self)]
+        better = (errors[0] < errors[1])[:, None]
+        return replace(self, codes=torch.where(better, other.codes, self.codes))
 
 
 def output_error(rows: Tensor, estimate: Tensor, moment: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """Asks the denoiser's way up where in the clip it is, so that every level knows.
 
 Convolutions know a place only by the edges that they have seen, and nothing in the denoiser's loss
-rewards the first steps of carrying that inwards. With three levels it never learned to in ten
-thousand steps: it blended the events that should follow each other over the whole clip. The fourth
-level is 16 frames wide, so that the edges are near everywhere; asked for the place directly, all
-levels answer within a hundred steps, and the captions' order begins to count.
+rewards the first steps of carrying that inwards: with three levels it blended the events that
+should follow each other over the whole clip. The fourth level is 16 frames wide, so that the edges
+are near everywhere, and asked for the place directly, every level soon knows it.
 """
 
 import math

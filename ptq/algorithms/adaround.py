@@ -7,14 +7,13 @@ annealing are kept; its batches of inputs are not needed, since H says all that 
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ptq.affine import code_limits
 from ptq.scheme import WeightScheme
-from ptq.weights import QuantizedWeight, output_error, spread
+from ptq.weights import QuantizedWeight, output_error
 
 ITERATIONS = 300
 _RATE = 1e-1
@@ -44,10 +43,7 @@ def adaround_codes(
     moment = moment.float()
     soft = SoftCodes(rows.float(), start, scheme)
     _train(soft, rows.float(), moment, iterations)
-    found = replace(start, codes=soft.hard().to(start.codes.dtype))
-    errors = [output_error(rows, weight.dequantize(), moment) for weight in (found, start)]
-    better = errors[0] < errors[1]
-    return replace(start, codes=torch.where(better[:, None], found.codes, start.codes))
+    return start.improved(soft.hard(), rows, moment)
 
 
 class SoftCodes:
@@ -60,11 +56,7 @@ class SoftCodes:
     """
 
     def __init__(self, rows: Tensor, start: QuantizedWeight, scheme: WeightScheme) -> None:
-        self._scale = spread(start.scale.float(), start.blocks).expand(rows.shape)
-        zero_point = torch.zeros_like(self._scale)
-        if start.zero_point is not None:
-            zero_point = spread(start.zero_point.float(), start.blocks).expand(rows.shape)
-        self._zero_point = zero_point
+        self._scale, self._zero_point = start.grid()
         self._limits = code_limits(scheme.bits, symmetric=scheme.symmetric)
         grid = rows / self._scale
         self._floor = grid.floor()

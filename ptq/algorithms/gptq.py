@@ -6,14 +6,12 @@ H = E[x xᵀ]. Columns with the most energy go first (the paper's *activation or
 128. The scales are given and stay: with groups this is what its authors call static groups.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ptq.affine import code_limits
 from ptq.scheme import WeightScheme
-from ptq.weights import QuantizedWeight, output_error, spread
+from ptq.weights import QuantizedWeight
 
 _BLOCK = 128
 # Added to the diagonal, as a share of its mean, and doubled until H can be factorised.
@@ -38,11 +36,7 @@ def gptq_codes(
     if feedback is None:
         return start
     codes = _round_columns(rows.float()[:, order], _Grid.of(start, scheme, order), feedback)
-    found = replace(start, codes=codes[:, order.argsort()].to(start.codes.dtype))
-    better = output_error(rows, found.dequantize(), moment) < output_error(
-        rows, start.dequantize(), moment
-    )
-    return replace(start, codes=torch.where(better[:, None], found.codes, start.codes))
+    return start.improved(codes[:, order.argsort()], rows, moment)
 
 
 class _Grid:
@@ -53,16 +47,9 @@ class _Grid:
 
     @classmethod
     def of(cls, weight: QuantizedWeight, scheme: WeightScheme, order: Tensor) -> "_Grid":
-        scale = spread(weight.scale.float(), weight.blocks)
-        zero_point = torch.zeros_like(scale)
-        if weight.zero_point is not None:
-            zero_point = spread(weight.zero_point.float(), weight.blocks)
-        full = (len(scale), len(order))
-        return cls(
-            scale.expand(full)[:, order],
-            zero_point.expand(full)[:, order],
-            code_limits(scheme.bits, symmetric=scheme.symmetric),
-        )
+        scale, zero_point = weight.grid()
+        limits = code_limits(scheme.bits, symmetric=scheme.symmetric)
+        return cls(scale[:, order], zero_point[:, order], limits)
 
     def code(self, values: Tensor, column: int) -> tuple[Tensor, Tensor]:
         """Codes of one column of values, and the values that they stand for."""
