@@ -155,7 +155,11 @@ def _prompts(arguments: argparse.Namespace) -> None:
     count = max(8, len(given)) if arguments.prompts is None else arguments.prompts
     choice = PromptChoice(_load(arguments.adm), arguments.seed, lexicon_of(arguments.adm))
     found = choice.audit(given, count)
-    value: dict[str, Any] = {"prompts": found.prompts, "coverage": found.chosen}
+    value: dict[str, Any] = {
+        "prompts": found.prompts,
+        "coverage": found.chosen,
+        "rounds": found.rounds,
+    }
     text = "\n".join(found.prompts)
     if given:
         value |= {"given": found.given, "lacks": found.lacks}

@@ -18,6 +18,7 @@ _MEANINGS = {
     "sources": "sounds that the model may be asked for",
     "families": "families of those sounds",
 }
+_LOGGED = ("near", "radius", "cells")
 
 
 def audit_text(audit: "PromptAudit") -> str:
@@ -26,7 +27,16 @@ def audit_text(audit: "PromptAudit") -> str:
         (meaning, f"{audit.given[name]:.3f}", f"{audit.chosen[name]:.3f}")
         for name, meaning in _MEANINGS.items()
     ]
-    lines = [table(("", "given", f"chosen {len(audit.prompts)}"), rows), ""]
+    rounds = [
+        (str(number), *(f"{found[name]:.3f}" for name in _LOGGED))
+        for number, found in enumerate(audit.rounds)
+    ]
+    lines = [
+        table(("", "given", f"chosen {len(audit.prompts)}"), rows),
+        "",
+        table(("round", *_LOGGED), rounds),
+        "",
+    ]
     lines += [f"Lacking {what}: {shortened(names)}." for what, names in audit.lacks.items()]
     return "\n".join(lines)
 

@@ -9,11 +9,11 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import lexicon_of
 from ptq.adms.text import embed_prompts
 from ptq.prompts.aspects import cells_of
-from ptq.prompts.augment import Augmenter, choose_prompts
+from ptq.prompts.augment import Augmentation, Augmenter, choose_prompts
 from ptq.prompts.coverage import source_coverage
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import Lexicon, default_lexicon
-from ptq.prompts.space import PromptSpace
+from ptq.prompts.space import PromptCoverage, PromptSpace
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.prompts.variations import Variator
 from ptq.study_config import CalibrationSettings
@@ -21,6 +21,7 @@ from ptq.study_config import CalibrationSettings
 _REFERENCE = 600
 # The reference is one for all choices, so that their coverages compare.
 _REFERENCE_SEED = 71
+_NULL_PROMPT = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,15 @@ class PromptAudit:
         lacks: What they leave out: names of sources, and the emptiest cells.
         prompts: The chosen set, best first.
         chosen: Coverage of that set.
+        rounds: Closeness, radius and cells of the growing set, before the first round and after
+            each.
     """
 
     given: Mapping[str, float]
     lacks: Mapping[str, tuple[str, ...]]
     prompts: tuple[str, ...]
     chosen: Mapping[str, float]
+    rounds: tuple[Mapping[str, float], ...]
 
 
 class PromptChoice:
@@ -67,32 +71,40 @@ class PromptChoice:
         Raises:
             ConfigError: If the count is below one.
         """
-        drawn = tuple(p.text for p in self._draws(max(count, _REFERENCE), self._seed))
-        seeds = tuple(given) or drawn[:count]
+        return self._chosen(self._grown(count, given), count)
+
+    def _grown(self, count: int, given: Sequence[str]) -> Augmentation:
+        seeds = tuple(given) or self._drawn(count)[:count]
         variator = Variator(lexicon=self._lexicon, rng=np.random.default_rng(self._seed))
-        grown = Augmenter(self.space, self._reference, variator)(seeds, count)
-        pool = dict.fromkeys((*grown.prompts, *drawn))
+        return Augmenter(self.space, self._reference, variator)(seeds, count)
+
+    def _chosen(self, grown: Augmentation, count: int) -> tuple[str, ...]:
+        pool = dict.fromkeys((*grown.prompts, *self._drawn(count)))
         return choose_prompts(self.space, tuple(pool), count)
+
+    def _drawn(self, count: int) -> tuple[str, ...]:
+        return tuple(p.text for p in self._draws(max(count, _REFERENCE), self._seed))
 
     def _draws(self, count: int, seed: int) -> tuple[Prompt, ...]:
         return draw_suite(Suite.CALIBRATION, count, seed, self._lexicon)
 
     def audit(self, given: Sequence[str], count: int) -> PromptAudit:
         """Say what prompts cover and lack, and choose a set that covers more."""
-        chosen = self(count, given)
+        grown = self._grown(count, given)
+        chosen = self._chosen(grown, count)
         return PromptAudit(
             given=self.coverage(given),
             lacks=self._lacks(given),
             prompts=chosen,
             chosen=self.coverage(chosen),
+            rounds=tuple(_rounded(found) for found in grown.rounds),
         )
 
     def coverage(self, texts: Sequence[str]) -> dict[str, float]:
         """Shares of the space, and of the known sources, that prompts cover."""
         named = source_coverage(texts, self._lexicon)
-        measures = asdict(self.space.coverage(texts))
-        shares = {**measures, "sources": named.share, "families": named.families}
-        return {name: round(value, 4) for name, value in shares.items()}
+        shares = {"sources": named.share, "families": named.families}
+        return {**_rounded(self.space.coverage(texts)), **shares}
 
     def _lacks(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         named = source_coverage(texts, self._lexicon)
@@ -104,10 +116,17 @@ class PromptChoice:
         return {"sources": tuple(sources), "cells": tuple(cells)}
 
 
+def _rounded(found: PromptCoverage) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(found).items()}
+
+
 def calibration_prompts(adm: AudioDiffusionModel, wanted: CalibrationSettings) -> tuple[str, ...]:
-    """The prompts to calibrate on, all of the calibration suite: covering ones, or drawn ones."""
+    """The prompts to calibrate on, all of the calibration suite: covering ones, or drawn ones.
+
+    Covering ones come with the null prompt: guidance asks every model about it.
+    """
     lexicon = lexicon_of(adm.id)
     if wanted.covering:
-        return PromptChoice(adm, wanted.seed, lexicon)(wanted.prompts)
+        return (*PromptChoice(adm, wanted.seed, lexicon)(wanted.prompts), _NULL_PROMPT)
     drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
     return tuple(prompt.text for prompt in drawn)

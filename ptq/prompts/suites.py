@@ -1,4 +1,7 @@
-"""Prompt suites with disjoint contents: what calibrates never evaluates."""
+"""Prompt suites with disjoint contents: what calibrates never evaluates.
+
+Prompts unlike the grammar's own are in ``ptq.prompts.slices``.
+"""
 
 import enum
 from collections.abc import Iterator
@@ -17,7 +20,8 @@ class Suite(enum.Enum):
 
     CALIBRATION = (0.0, 0.3)
     EXPLORATION = (0.3, 0.5)
-    FINAL = (0.5, 1.0)
+    FINAL = (0.5, 0.9)
+    LONG_FORM = (0.9, 1.0)
 
 
 def suite_of(prompt: Prompt) -> Suite | None:

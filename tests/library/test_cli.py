@@ -87,6 +87,9 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     assert value["coverage"]["cells"] > value["given"]["cells"]
     assert "a cat meows" in value["lacks"]["sources"]
     assert "a dog barks" not in value["lacks"]["sources"]
+    cells = [found["cells"] for found in value["rounds"]]
+    assert cells[0] < cells[-1]
+    assert cells == sorted(cells)
     written = tmp_path / "mine-augmented.txt"
     assert value["path"] == str(written)
     assert written.read_text().splitlines() == value["prompts"]
@@ -96,6 +99,7 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "Lacking sources: a person talks; " in printed
+    assert "| round | near | radius | cells |" in printed
     assert len(out.read_text().splitlines()) == 3
 
 

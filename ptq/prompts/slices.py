@@ -1,0 +1,257 @@
+"""Prompts outside of what a model was made for, kind by kind.
+
+Quantization is calibrated on what the grammar says. Each slice leaves that in one way, so that a
+weakness can be named. Scenes of the grammar that appear in a slice are of the final suite: none
+was calibrated on.
+"""
+
+import enum
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import yaml
+
+from ptq.errors import ConfigError
+from ptq.prompts.grammar import Prompt, caption, draw_event
+from ptq.prompts.lexicon import LEXICON_PATH, Lexicon, SoundSource, default_lexicon
+from ptq.prompts.scene import Distance, Event, Pace, Pitch, Relation, Scene
+from ptq.prompts.suites import Suite, draw_suite, suite_of
+
+_UNUSUAL_PATH = LEXICON_PATH.with_name("unusual.yaml")
+_FEWEST_LONG_WORDS = 80  # CLAP's text encoders read 77 tokens
+_COUNTS = ("exactly two times", "exactly three times", "exactly five times", "only once")
+_LOUDNESS = (
+    "{a}, deafeningly loud",
+    "{a}, so quiet that it can hardly be heard",
+    "an unbearably loud recording of {np} {gerund}",
+    "{a}, at the threshold of hearing",
+)
+_MARKUP = (
+    "<b>{a}</b> \N{SPEAKER WITH THREE SOUND WAVES}",
+    "{{{a}}}",
+    "**{a}** \\n ;--",
+    "[{a}](x)",
+)
+_NEGATIONS = ("{a}, without any sound of {other}", "{a} and no {other}", "{a}, but not {other}")
+_REVERSALS = ("before {b}, {a}", "{b}, but {a} before that", "{b} after {a}")
+
+
+class Slice(enum.Enum):
+    """In which way a prompt is unlike those that a model was made for."""
+
+    UNKNOWN_SOURCES = "sounds it does not know"
+    MANY_EVENTS = "four or five events"
+    COUNTING = "a number of times"
+    NEGATION = "what is not heard"
+    REVERSED_ORDER = "order against the words"
+    RARE_MANNERS = "pace, pitch and distance at once"
+    LONG_TEXT = "longer than the text encoder reads"
+    ONE_WORD = "one word"
+    EMPTY = "nothing"
+    MISSPELT = "misspelt"
+    SHOUTED = "capitals without punctuation"
+    LOUDNESS = "extreme loudness"
+    MARKUP = "markup and emoji"
+    OTHER_LANGUAGES = "other languages"
+    ABSTRACT = "nothing audible"
+    ONOMATOPOEIA = "onomatopoeia"
+
+
+_Draw = Callable[[np.random.Generator, Lexicon], Prompt]
+
+
+def draw_slice(
+    kind: Slice, count: int, seed: int, lexicon: Lexicon | None = None
+) -> tuple[Prompt, ...]:
+    """Draw prompts of one slice.
+
+    Texts differ as long as the slice has that many; those of few words come again, in turn.
+
+    Args:
+        kind: In which way they are unusual.
+        count: How many.
+        seed: Of every draw.
+        lexicon: Its voiced sounds are those the model knows; the embedded models' own by default.
+
+    Raises:
+        ConfigError: If the count is below one, or the slice is empty for this lexicon.
+    """
+    lexicon = lexicon or default_lexicon()
+    if count < 1 or seed < 0:
+        raise ConfigError(
+            f"{count} prompts from seed {seed} cannot be drawn; ask for 1 or more, from seed 0 up."
+        )
+    if kind in _WRITTEN:
+        texts = _written()[_WRITTEN[kind]]
+        order = np.random.default_rng(seed).permutation(len(texts))
+        return tuple(Prompt(text=texts[order[i % len(texts)]]) for i in range(count))
+    if kind is Slice.EMPTY:
+        return (Prompt(text=""),) * count
+    if kind is Slice.UNKNOWN_SOURCES:
+        return draw_suite(Suite.FINAL, count, seed, _unknown(lexicon))
+    return _distinct(_DRAWS[kind], count, seed, lexicon)
+
+
+def _distinct(draw: _Draw, count: int, seed: int, lexicon: Lexicon) -> tuple[Prompt, ...]:
+    """Different texts, or in turn those that there are."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Prompt] = {}
+    for _ in range(20 * count):
+        prompt = draw(rng, lexicon)
+        if suite_of(prompt) in {None, Suite.FINAL}:
+            found.setdefault(prompt.text, prompt)
+        if len(found) == count:
+            break
+    prompts = tuple(found.values())
+    return tuple(prompts[i % len(prompts)] for i in range(count))
+
+
+def _unknown(lexicon: Lexicon) -> Lexicon:
+    swapped = tuple(replace(s, embedded=not s.embedded) for s in lexicon.sources)
+    unknown = replace(lexicon, sources=swapped)
+    if not unknown.embedded:
+        raise ConfigError(
+            "This model is not said to leave any sound of the lexicon out; choose another slice."
+        )
+    return unknown
+
+
+def _source(rng: np.random.Generator, lexicon: Lexicon) -> SoundSource:
+    return lexicon.embedded[rng.integers(len(lexicon.embedded))]
+
+
+def _pair(rng: np.random.Generator, lexicon: Lexicon) -> tuple[SoundSource, SoundSource]:
+    first, second = rng.choice(len(lexicon.embedded), size=2, replace=False)
+    return lexicon.embedded[first], lexicon.embedded[second]
+
+
+def _clause(source: SoundSource) -> str:
+    return f"{source.noun} {source.verb}"
+
+
+def _pick(rng: np.random.Generator, forms: tuple[str, ...]) -> str:
+    return forms[rng.integers(len(forms))]
+
+
+def _ordinary(rng: np.random.Generator, lexicon: Lexicon) -> str:
+    return draw_suite(Suite.FINAL, 1, int(rng.integers(1 << 30)), lexicon)[0].text
+
+
+def _chain(rng: np.random.Generator, lexicon: Lexicon, count: int) -> Prompt:
+    picks = rng.choice(len(lexicon.embedded), size=count, replace=False)
+    events = tuple(draw_event(rng, lexicon.embedded[i]) for i in picks)
+    scene = Scene(events=events, relation=Relation.THEN)
+    return Prompt(text=caption(scene, rng, lexicon), scene=scene)
+
+
+def _many_events(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    return _chain(rng, lexicon, int(rng.integers(4, 6)))
+
+
+def _long_text(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    words: list[str] = []
+    while len(words) < _FEWEST_LONG_WORDS:
+        words += _many_events(rng, lexicon).text.split()
+    return Prompt(text=" ".join(words))
+
+
+def _counting(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    return Prompt(text=f"{_clause(_source(rng, lexicon))} {_pick(rng, _COUNTS)}")
+
+
+def _negation(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    first, second = _pair(rng, lexicon)
+    other = f"{second.noun} {second.gerund}"
+    return Prompt(text=_pick(rng, _NEGATIONS).format(a=_clause(first), other=other))
+
+
+def _reversed_order(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    first, second = map(_clause, _pair(rng, lexicon))
+    return Prompt(text=_pick(rng, _REVERSALS).format(a=first, b=second))
+
+
+def _rare_manners(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    able = [s for s in lexicon.embedded if {"pace", "pitch"} <= set(s.attributes)]
+    event = Event(
+        source=able[rng.integers(len(able))].id,
+        pace=(Pace.SLOW, Pace.FAST)[rng.integers(2)],
+        pitch=(Pitch.LOW, Pitch.HIGH)[rng.integers(2)],
+        distance=(Distance.NEAR, Distance.FAR)[rng.integers(2)],
+    )
+    scene = Scene(events=(event,))
+    return Prompt(text=caption(scene, rng, lexicon), scene=scene)
+
+
+def _one_word(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    words = sorted(_source(rng, lexicon).words - {"a", "an", "the", "of"})
+    return Prompt(text=words[rng.integers(len(words))])
+
+
+def _misspelt(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    letters = list(_ordinary(rng, lexicon))
+    for _ in range(max(1, len(letters) // 10)):
+        i = int(rng.integers(len(letters) - 1))
+        letters[i], letters[i + 1] = letters[i + 1], letters[i]
+    return Prompt(text="".join(letters))
+
+
+def _shouted(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    return Prompt(text=_ordinary(rng, lexicon).replace(",", "").upper())
+
+
+def _loudness(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    source = _source(rng, lexicon)
+    form = _pick(rng, _LOUDNESS)
+    return Prompt(text=form.format(a=_clause(source), np=source.noun, gerund=source.gerund))
+
+
+def _markup(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    return Prompt(text=_pick(rng, _MARKUP).format(a=_ordinary(rng, lexicon)))
+
+
+_DRAWS: Mapping[Slice, _Draw] = MappingProxyType(
+    {
+        Slice.MANY_EVENTS: _many_events,
+        Slice.COUNTING: _counting,
+        Slice.NEGATION: _negation,
+        Slice.REVERSED_ORDER: _reversed_order,
+        Slice.RARE_MANNERS: _rare_manners,
+        Slice.LONG_TEXT: _long_text,
+        Slice.ONE_WORD: _one_word,
+        Slice.MISSPELT: _misspelt,
+        Slice.SHOUTED: _shouted,
+        Slice.LOUDNESS: _loudness,
+        Slice.MARKUP: _markup,
+    }
+)
+_WRITTEN = MappingProxyType(
+    {
+        Slice.OTHER_LANGUAGES: "other_languages",
+        Slice.ABSTRACT: "abstract",
+        Slice.ONOMATOPOEIA: "onomatopoeia",
+    }
+)
+
+
+@functools.cache
+def _written() -> Mapping[str, tuple[str, ...]]:
+    try:
+        raw = yaml.safe_load(_UNUSUAL_PATH.read_text(encoding="utf-8"))
+        return {name: tuple(raw[name]) for name in _WRITTEN.values()}
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"The prompts in {_UNUSUAL_PATH.name} cannot be read ({error}); restore it from git."
+        ) from error
+
+
+def each_slice(
+    count: int, seed: int, lexicon: Lexicon
+) -> Iterator[tuple[Slice, tuple[Prompt, ...]]]:
+    """Every slice that this lexicon has, with its prompts."""
+    for kind in Slice:
+        if kind is Slice.UNKNOWN_SOURCES and len(lexicon.embedded) == len(lexicon.sources):
+            continue
+        yield kind, draw_slice(kind, count, seed, lexicon)

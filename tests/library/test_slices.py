@@ -1,0 +1,96 @@
+"""Prompts outside of what a model was made for: each slice is what its name says."""
+
+from pathlib import Path
+
+import pytest
+
+from ptq.errors import ConfigError
+from ptq.prompts import slices
+from ptq.prompts.coverage import source_coverage
+from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.slices import Slice, draw_slice, each_slice
+from ptq.prompts.suites import Suite, draw_suite, suite_of
+
+LEXICON = default_lexicon()
+COUNT = 40
+
+
+@pytest.mark.parametrize("kind", list(Slice))
+def test_a_slice_is_as_large_as_asked_and_the_same_for_a_seed(kind: Slice) -> None:
+    drawn = draw_slice(kind, COUNT, 3)
+    assert len(drawn) == COUNT
+    assert drawn == draw_slice(kind, COUNT, 3)
+    if kind is not Slice.EMPTY:
+        assert drawn != draw_slice(kind, COUNT, 4)
+
+
+@pytest.mark.parametrize("kind", list(Slice))
+def test_no_slice_says_what_was_calibrated_on(kind: Slice) -> None:
+    assert {suite_of(prompt) for prompt in draw_slice(kind, COUNT, 1)} <= {None, Suite.FINAL}
+
+
+def test_unknown_sources_are_those_that_the_model_has_not_voiced() -> None:
+    known = {source.id for source in LEXICON.embedded}
+    for prompt in draw_slice(Slice.UNKNOWN_SOURCES, COUNT, 1):
+        assert prompt.scene is not None
+        assert not known & set(prompt.scene.sources)
+
+
+def test_a_model_of_all_sounds_has_no_slice_of_unknown_ones() -> None:
+    with pytest.raises(ConfigError, match="choose another slice"):
+        draw_slice(Slice.UNKNOWN_SOURCES, 1, 0, LEXICON.all_voiced())
+    kinds = [kind for kind, _ in each_slice(1, 0, LEXICON.all_voiced())]
+    assert kinds == [kind for kind in Slice if kind is not Slice.UNKNOWN_SOURCES]
+    assert [kind for kind, _ in each_slice(1, 0, LEXICON)] == list(Slice)
+
+
+def test_many_events_are_more_than_the_grammar_ever_says() -> None:
+    for prompt in draw_slice(Slice.MANY_EVENTS, COUNT, 1):
+        assert prompt.scene is not None
+        assert len(prompt.scene.events) in {4, 5}
+        assert len(source_coverage([prompt.text], LEXICON).named) >= 4
+
+
+def test_long_texts_are_longer_than_clap_reads() -> None:
+    assert all(len(p.text.split()) > 77 for p in draw_slice(Slice.LONG_TEXT, 5, 1))
+
+
+def test_shapes_of_the_short_and_the_shouted() -> None:
+    assert all(" " not in p.text and p.text for p in draw_slice(Slice.ONE_WORD, COUNT, 1))
+    assert {p.text for p in draw_slice(Slice.EMPTY, COUNT, 1)} == {""}
+    assert all(p.text == p.text.upper() for p in draw_slice(Slice.SHOUTED, COUNT, 1))
+
+
+def test_misspelt_prompts_hold_the_letters_of_a_prompt_in_another_order() -> None:
+    texts = {"".join(sorted(p.text)) for p in draw_slice(Slice.MISSPELT, 3, 1)}
+    assert len(texts) == 3
+    known = {p.text for p in draw_suite(Suite.FINAL, 200, 1)}
+    assert not known & {p.text for p in draw_slice(Slice.MISSPELT, COUNT, 1)}
+
+
+def test_written_texts_come_again_only_when_all_were_there() -> None:
+    drawn = [p.text for p in draw_slice(Slice.ABSTRACT, 64, 1)]
+    assert len(set(drawn)) == 32
+    assert drawn[:32] == drawn[32:]
+
+
+def test_bad_counts_and_a_damaged_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="1 or more"):
+        draw_slice(Slice.COUNTING, 0, 1)
+    damaged = tmp_path / "unusual.yaml"
+    damaged.write_text("version: 1\n", encoding="utf-8")
+    monkeypatch.setattr(slices, "_UNUSUAL_PATH", damaged)
+    slices._written.cache_clear()
+    with pytest.raises(ConfigError, match="restore it from git"):
+        draw_slice(Slice.ABSTRACT, 1, 0)
+    slices._written.cache_clear()
+
+
+def test_suites_share_all_scenes_among_them() -> None:
+    bounds = sorted(suite.value for suite in Suite)
+    assert [low for low, _ in bounds] == [0.0, *(high for _, high in bounds[:-1])]
+    assert bounds[-1][1] == 1.0
+    long = draw_suite(Suite.LONG_FORM, 20, 1)
+    assert {suite_of(prompt) for prompt in long} == {Suite.LONG_FORM}
