@@ -23,8 +23,8 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.banks import Banks, embed_banks
+from ptq.calibration.calibrator import Calibration
 from ptq.metrics.embed.ear import Ear, find_ear
-from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.presets import PRESETS
 from ptq.prompts.grammar import Prompt
@@ -111,7 +111,7 @@ class Bench:
     prompts: Sequence[Prompt]
 
     @cached_property
-    def stats(self) -> CalibrationStats:
+    def calibration(self) -> Calibration:
         """One calibration serves every preset."""
         return calibrate(self.adm, SETTINGS)
 
@@ -128,7 +128,7 @@ class Bench:
         """Every figure of one preset."""
         plan = self.plan(name)
         full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
-        copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.stats)
+        copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.calibration)
         quantized = full if name == "fp" else self.bank(f"{name}-{plan.sha256[:8]}", copy)
         return {
             "name": name,

@@ -47,10 +47,10 @@ def values_of(adm: AudioDiffusionModel) -> int:
 def main() -> None:
     """Quantize with every preset, print and write."""
     adm = load_adm(find_adm("mini-audioldm"))
-    values, stats = values_of(adm), calibrate(adm, SETTINGS)
+    values, calibration = values_of(adm), calibrate(adm, SETTINGS)
     rows: list[dict[str, Any]] = []
     for name in PRESETS:
-        copy = adm if name == "fp" else quantized_copy(adm, name, stats)
+        copy = adm if name == "fp" else quantized_copy(adm, name, calibration)
         rows.append({"name": name, **size_of(copy, plan_of(adm, name), values)})
     path = write_results("sizes", {"model": adm.source_hash, "values": values, "presets": rows})
     cells = [

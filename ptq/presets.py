@@ -2,8 +2,9 @@
 
 Uniform presets give every layer of the denoiser the same bits, its sensitive ends included: they
 are the naive baseline. ``ptq4adm`` follows the tiers of PTQ4ADM (Vora et al., arXiv 2409.13894):
-4-bit weights and 8-bit activations for the layers that bear it, 8 bits for those that feed
-everything, floating point for the first and last convolution and the time and class embeddings.
+4-bit weights, rounded by GPTQ, and 8-bit activations for the layers that bear it, 8 bits for those
+that feed everything, floating point for the first and last convolution and the time and class
+embeddings.
 All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
 Every rule is optional: no architecture has all the layers named here.
 """
@@ -44,8 +45,8 @@ denoiser.*upsamplers.*                         = w8 a8 mse t10 optional
 denoiser.*proj_in                              = w8 a8 mse t10 optional
 denoiser.*proj_out                             = w8 a8 mse t10 optional
 denoiser.*time_emb_proj                        = w8 a8 mse t10 optional
-# the rest bears four bits
-denoiser.*                                     = w4 asym group mse a8 mse t10 optional
+# the rest bears four bits, rounded so that what a layer puts out stays
+denoiser.*                                     = w4 asym group mse gptq a8 mse t10 optional
 """
     + _OTHER_PARTS
 )

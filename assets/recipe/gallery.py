@@ -14,10 +14,11 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
 from ptq.banks import Banks, Ear, embed_banks
-from ptq.calibration.calibrator import Calibrator
+from ptq.calibration.calibrator import Calibration, Calibrator
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layers import inventory
-from ptq.observers import CalibrationStats
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.prompts.grammar import Prompt
@@ -52,20 +53,21 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
     return [(family, prompt) for family, row in chosen.items() for prompt in row]
 
 
-def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> CalibrationStats:
-    """Default statistics of a model, for every preset."""
+def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
+    """Default statistics and states of a model, for every preset."""
     plan = resolve_plan(preset("ptq4adm"), inventory(adm.parts(), adm.splits()))
     calibrator = Calibrator(adm=adm, sampling=settings, wanted=CalibrationSettings())
-    return calibrator(plan).stats
+    return calibrator(plan)
 
 
 def quantized_copy(
-    adm: AudioDiffusionModel, name: str, stats: CalibrationStats
+    adm: AudioDiffusionModel, name: str, calibration: Calibration
 ) -> AudioDiffusionModel:
     """A copy of a model at a preset."""
     plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
+    weights = rounded_weights(Replay(adm=adm, states=calibration.states), plan)
     other = copy.deepcopy(adm)
-    quantize_(other.parts(), plan, stats)
+    quantize_(other.parts(), plan, calibration.stats, weights=weights)
     return other
 
 
@@ -81,14 +83,10 @@ class GalleryStage:
         """Write clips and ``gallery.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = gallery_prompts()
-        stats = calibrate(self.adm, _SETTINGS)
+        calibration = calibrate(self.adm, _SETTINGS)
         prompts = tuple(prompt.text for _, prompt in entries)
-        made = {
-            plan: _generate(
-                self.adm if plan == "fp" else quantized_copy(self.adm, plan, stats), prompts, _SEED
-            )
-            for plan in PLANS
-        }
+        adms = {plan: self._adm(plan, calibration) for plan in PLANS}
+        made = {plan: _generate(adm, prompts, _SEED) for plan, adm in adms.items()}
         second = _generate(self.adm, prompts, _SEED + 1)
         figures = {
             plan: self._figures(prompts, made["fp"], second, made[plan]) for plan in PLANS[1:]
@@ -101,6 +99,9 @@ class GalleryStage:
         gallery = {"adm": self.adm.id, "plans": list(PLANS), "items": items}
         text = json.dumps(gallery, indent=1) + "\n"
         (self.folder / "gallery.json").write_text(text, encoding="utf-8")
+
+    def _adm(self, plan: str, calibration: Calibration) -> AudioDiffusionModel:
+        return self.adm if plan == "fp" else quantized_copy(self.adm, plan, calibration)
 
     def _item(
         self, index: int, family: str, prompt: Prompt, made: Mapping[str, GeneratedClip]

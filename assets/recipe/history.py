@@ -13,8 +13,9 @@ _NOTES = {
     "decoder": "8 crops of 1.28 s a step; the encoder as it was; Muon",
     "vocoder": "16 crops of 0.8 s a step; spectral energy distance; Muon",
     "reading": "text encoder on captions alone",
-    "denoiser": "16 clips of 5.12 s a step, in three tenths of the steps 32 of 2.56 s; Muon; three "
-    "in five clips hold two events; reads, and knows where in the clip it is; mostly noisy steps",
+    "denoiser": "16 clips of 5.12 s a step, in three tenths of the steps 32 of 2.56 s; Muon; half "
+    "of the clips hold two events at once; reads, and knows where in the clip it is; mostly noisy "
+    "steps",
     "vocoder-finish": "12 crops of 0.8 s a step; spectral energy distance and critics",
 }
 # A stage that changes a part of an earlier one counts once its result is there.

@@ -21,6 +21,7 @@ from assets.recipe.reading import Reader, ReadingStage, draw_captions
 from assets.recipe.text import EMBEDDING_WIDTH, embeddings
 from assets.recipe.vae import LATENT_CHANNELS, VaeStage, build_vae
 from ptq.adms.registry import find_adm
+from ptq.prompts.scene import Relation
 
 
 @pytest.fixture
@@ -119,13 +120,14 @@ def test_refining_the_decoder_leaves_every_latent_as_it_was(tmp_path: Path) -> N
     assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
 
 
-def test_most_drawn_clips_are_pairs(tmp_path: Path) -> None:
+def test_half_of_the_drawn_clips_hold_two_events_at_once(tmp_path: Path) -> None:
     dataset = Dataset(folder=tmp_path, purpose="tests", seconds=2.56, n_shards=1)
     drawn = PairsMoreOften(dataset).of(np.random.default_rng(0), 4000)
     assert drawn.min() >= 0
     assert drawn.max() < len(dataset)
-    pairs = [len(scene_of(dataset.first_seed + int(i)).events) == 2 for i in drawn]
-    assert np.mean(pairs) == pytest.approx(0.6, abs=0.04)
+    relations = [scene_of(dataset.first_seed + int(i)).relation for i in drawn]
+    assert np.mean([r is Relation.WHILE for r in relations]) == pytest.approx(0.49, abs=0.04)
+    assert np.mean([r is Relation.THEN for r in relations]) == pytest.approx(0.23, abs=0.04)
 
 
 def test_a_reminded_encoder_reads_better_and_sounds_as_before(tmp_path: Path) -> None:
