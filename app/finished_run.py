@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from ptq.audio import AudioClip, read_clip
+from ptq.calibration.folder import CalibrationFolder
 from ptq.errors import ConfigError
-from ptq.observers import CalibrationStats, stats_from_tensors
+from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.report import Report, read_report
 from ptq.results import PairRecord
 from ptq.run_folder import REPORT_NAME
-from ptq.stages import PLAN, STATS
+from ptq.stages import CALIBRATION, PLAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,5 +74,5 @@ class FinishedRun:
 
     def stats(self) -> CalibrationStats:
         """Activation statistics; empty where the plan needed none."""
-        file = self.path / STATS
-        return stats_from_tensors(load_file(file)) if file.is_file() else {}
+        folder = CalibrationFolder(path=self.path / CALIBRATION)
+        return folder.stats() if folder.exists() else {}

@@ -13,7 +13,6 @@ from torch import Tensor
 from ptq.adms.base import AudioDiffusionModel
 from ptq.affine import sqnr_db
 from ptq.banks import Banks, Ear, ear_id, embed_banks
-from ptq.calibration.manifest import CalibrationManifest
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
 from ptq.layer_spec import DENOISER, FLOAT_BITS
@@ -39,11 +38,11 @@ from ptq.scoring import distribution_scores, fd_record, pair_embedding_scores, s
 from ptq.shards import stored_bytes
 from ptq.stages import (
     FULL,
-    MANIFEST,
     PACKED,
     QUANTIZED,
     SECOND,
     StudyContext,
+    calibration_folder,
     clip_path,
     final_latents,
     latents_path,
@@ -86,7 +85,7 @@ def build_report(
         calibration=_calibration(study),
         fd=found.fd,
         scores=found.scores,
-        notes=(*_manifest_notes(study), *found.notes),
+        notes=(*_calibration_notes(study), *found.notes),
     )
 
 
@@ -264,10 +263,10 @@ def _finite_db(value: float) -> float | None:
 
 
 def _calibration(study: StudyContext) -> CalibrationRecord | None:
-    path = study.run.path / MANIFEST
-    if not path.exists():
+    folder = calibration_folder(study)
+    if not folder.exists():
         return None
-    manifest = CalibrationManifest.from_json(path.read_text(encoding="utf-8"))
+    manifest = folder.manifest()
     found = source_coverage(manifest.prompts)
     return CalibrationRecord(
         strategy=manifest.strategy,
@@ -278,7 +277,9 @@ def _calibration(study: StudyContext) -> CalibrationRecord | None:
     )
 
 
-def _manifest_notes(study: StudyContext) -> tuple[str, ...]:
-    if (study.run.path / MANIFEST).exists():
-        return ()
-    return ("calibration is absent: the plan has no static activations.",)
+def _calibration_notes(study: StudyContext) -> tuple[str, ...]:
+    """Why there is no calibration, or in what it differs from how the study samples."""
+    folder = calibration_folder(study)
+    if not folder.exists():
+        return ("calibration is absent: the plan has no static activations.",)
+    return folder.manifest().mismatches(type(study.adm).__name__, study.settings)

@@ -188,12 +188,12 @@ def _staged(arguments: argparse.Namespace) -> "StudyContext":
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     """Measure the activation statistics that a plan needs."""
-    from ptq.stages import STATS, calibrate_stage, plan_stage
+    from ptq.stages import calibrate_stage, calibration_folder, plan_stage
 
     study = _staged(arguments)
     with study.run.locked():
         stats = calibrate_stage(study, plan_stage(study))
-    path = str(study.run.path / STATS) if stats else None
+    path = str(calibration_folder(study).stats_path) if stats else None
     text = path or "The plan has no static activations; nothing to measure."
     _show(arguments, {"layers": len(stats), "path": path}, text)
 

@@ -48,8 +48,10 @@ def budget_options(sub: argparse.ArgumentParser) -> None:
 
 def measured(study: "StudyContext", arguments: argparse.Namespace) -> Sensitivities:
     """Measure the layers that the plan quantizes, and write the table."""
+    from ptq.calibration.purposes import HeldOut, Purpose
+    from ptq.calibration.replay import Replay
     from ptq.sensitivity import SensitivityMeter
-    from ptq.stages import calibrate_stage, calibration_manifest, calibration_replay
+    from ptq.stages import calibrate_stage, calibration_folder
 
     schemes = tuple(arguments.schemes or SCHEMES)
     base = resolve_plan(study.config.quant, study.layers())
@@ -57,11 +59,15 @@ def measured(study: "StudyContext", arguments: argparse.Namespace) -> Sensitivit
     check_folder(arguments.to)
     with study.run.locked():
         stats = calibrate_stage(study, observed)
+        folder = calibration_folder(study)
+        manifest = folder.manifest()
+        held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=manifest.prompts)
         meter = SensitivityMeter(
-            replay=calibration_replay(study),
+            replay=Replay(adm=study.adm, states=held_out(Purpose.SENSITIVITY)),
+            fitting=Replay(adm=study.adm, states=folder.states(Purpose.RECONSTRUCTION)),
             stats=stats,
             base=base,
-            calibration=calibration_manifest(study).sha256,
+            calibration=manifest.sha256,
         )
         if arguments.measure == "output":
             found = meter.output(schemes)

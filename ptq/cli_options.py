@@ -40,6 +40,7 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
     sub.add_argument("--covering", action="store_true", help="calibration prompts that cover most")
     sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
+    sub.add_argument("--calibration-from", type=Path, help="run whose calibration serves again")
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
 
@@ -97,10 +98,20 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
         steps=arguments.steps,
         guidance=guidance_of(arguments, adm),
         seconds=arguments.seconds,
-        calibration=CalibrationSettings(
-            strategy=arguments.calibration,
-            prompts=arguments.calibration_prompts,
-            covering=arguments.covering,
-            states=arguments.calibration_states,
-        ),
+        calibration=_calibration(arguments),
+    )
+
+
+def _calibration(arguments: argparse.Namespace) -> CalibrationSettings:
+    from ptq.calibration.folder import CalibrationFolder
+
+    if arguments.calibration_from is not None:
+        inside = arguments.calibration_from / "calibration"
+        path = inside if inside.is_dir() else arguments.calibration_from
+        return CalibrationFolder(path=path).settings()
+    return CalibrationSettings(
+        strategy=arguments.calibration,
+        prompts=arguments.calibration_prompts,
+        covering=arguments.covering,
+        states=arguments.calibration_states,
     )

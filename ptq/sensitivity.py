@@ -37,13 +37,15 @@ class SensitivityMeter:
     """Measures the layers of one model that a base plan quantizes.
 
     Attributes:
-        replay: The full-precision model and its calibration states.
+        replay: The full-precision model, and the states that errors are measured on.
+        fitting: The same model, and the states that rounding looks at.
         stats: Statistics that serve every scheme with static activations.
         base: The layers of the denoiser whose weights it quantizes are measured.
         calibration: Hash of the calibration set's manifest.
     """
 
     replay: Replay
+    fitting: Replay
     stats: CalibrationStats
     base: QuantPlan
     calibration: str
@@ -55,24 +57,27 @@ class SensitivityMeter:
             schemes: Words of rules, such as ``"w4 gptq a8 mse"``.
         """
         plans = self._plans(schemes)
-        parts = self.replay.adm.parts()
+        parts, sites = self.replay.adm.parts(), self._sites()
         errors: dict[str, dict[str, float]] = {}
-        for info, moment in each_moment(self.replay, self._sites()):
+        pairs = zip(each_moment(self.replay, sites), each_moment(self.fitting, sites), strict=True)
+        for (info, moment), (_, fitted) in pairs:
             rows = weight_rows(get_layer(parts, info.name), info).float()
             signal = float(output_error(rows, torch.zeros_like(rows), moment).sum()) or _SILENT
+            moments = (moment, fitted)
             errors[info.name] = {
-                words: self._output_error(plan[info.name], info, rows, moment) / signal
+                words: self._output_error(plan[info.name], info, rows, moments) / signal
                 for words, plan in plans.items()
             }
         return self._table(OUTPUT, errors)
 
     def _output_error(
-        self, spec: LayerSpec, info: LayerInfo, rows: Tensor, moment: Tensor
+        self, spec: LayerSpec, info: LayerInfo, rows: Tensor, moments: tuple[Tensor, Tensor]
     ) -> float:
+        moment, fitted = moments
         error, effective = 0.0, rows
         scheme, activation = spec.scheme.weight, spec.scheme.activation
         if scheme is not None:
-            effective = rounded_weight(rows, scheme, info, moment).dequantize()
+            effective = rounded_weight(rows, scheme, info, fitted).dequantize()
             error += float(output_error(rows, effective, moment).sum())
         if activation is not None:
             noise = noise_power(self.stats[info.name], activation)
@@ -125,7 +130,7 @@ class SensitivityMeter:
         return {words: {spec.name: spec for spec in layers} for words, layers in plans.items()}
 
     def _codes(self, schemes: Sequence[str]) -> dict[str, dict[str, QuantizedWeight]]:
-        return {words: rounded_weights(self.replay, self._resolved(words)) for words in schemes}
+        return {words: rounded_weights(self.fitting, self._resolved(words)) for words in schemes}
 
     def _table(self, measure: str, errors: Mapping[str, Mapping[str, float]]) -> Sensitivities:
         return Sensitivities(

@@ -2,45 +2,37 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
-from ptq.calibration.calibrator import Calibrator, serves, static_buckets
-from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.calibrator import Calibrator, static_buckets
+from ptq.calibration.folder import CalibrationFolder
+from ptq.calibration.purposes import Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
-from ptq.calibration.states import StateSet
 from ptq.checkpoint import load_packed, packed_plan, save_packed
 from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
-from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
+from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
-from ptq.run_folder import RunFolder, damage
+from ptq.run_folder import RunFolder
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
 from ptq.weights import QuantizedWeight
 
-T = TypeVar("T")
 PLAN = "plan.json"
 CALIBRATION = "calibration"
-MANIFEST = f"{CALIBRATION}/manifest.json"
-STATES = f"{CALIBRATION}/states.safetensors"
-STATS = f"{CALIBRATION}/stats.safetensors"
 PACKED = "packed"
 FULL, SECOND, QUANTIZED = "reference", "second-seed", "quantized"
 _TIMINGS = "timings.json"
@@ -163,73 +155,49 @@ def final_latents(run: RunFolder, bank: str, sample_id: int) -> NDArray[np.float
     return latents
 
 
+def calibration_folder(study: StudyContext) -> CalibrationFolder:
+    """Where the run's calibration lies."""
+    return CalibrationFolder(path=study.run.path / CALIBRATION)
+
+
 def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
     if not static_buckets(plan) and not any(map(rounds_by_data, plan.quantized)):
         return {}
-    if all((study.run.path / name).exists() for name in (MANIFEST, STATES, STATS)):
-        known = _read(study, STATS, stats_from_tensors)
-        if serves(known, plan):
-            return known
-    with study.timed(Stage.CALIBRATE):
-        _calibrate(study, plan)
-    return _read(study, STATS, stats_from_tensors)
+    folder = calibration_folder(study)
+    if not folder.serves(plan):
+        with study.timed(Stage.CALIBRATE):
+            _calibrate(study, plan, folder)
+    return folder.stats()
 
 
-def _calibrate(study: StudyContext, plan: QuantPlan) -> None:
+def _calibrate(study: StudyContext, plan: QuantPlan, folder: CalibrationFolder) -> None:
+    wanted = study.config.calibration
+    if wanted.reused:
+        folder.reuse(wanted, plan, study.adm.source_hash)
+        return
     calibrator = Calibrator(
         adm=study.adm,
         sampling=study.settings,
-        wanted=study.config.calibration,
+        wanted=wanted,
         batch_size=study.config.batch_size,
         progress=lambda done, total: study.tell(Stage.CALIBRATE, done, total),
         should_stop=study.should_stop,
     )
-    found = calibrator(plan)
-    study.run.write_text(MANIFEST, found.manifest.to_json())
-    _write_tensors(study.run, STATES, found.states.to_tensors())
-    # The statistics are written last: where they exist, the rest does.
-    _write_tensors(study.run, STATS, stats_to_tensors(found.stats))
-
-
-def _write_tensors(run: RunFolder, name: str, tensors: Mapping[str, Tensor]) -> None:
-    target = run.file(name)
-    partial = target.with_name(target.name + ".partial")
-    save_file(dict(tensors), partial)
-    partial.replace(target)
-
-
-def _read(study: StudyContext, name: str, take: Callable[[dict[str, Tensor]], T]) -> T:
-    path = study.run.path / name
-    try:
-        return take(load_file(path))
-    except (OSError, KeyError, SafetensorError) as error:
-        raise CheckpointError(damage(path, error)) from error
-
-
-def calibration_manifest(study: StudyContext) -> CalibrationManifest:
-    """What the run's calibration set is made of."""
-    path = study.run.path / MANIFEST
-    return CalibrationManifest.from_json(path.read_text(encoding="utf-8"))
-
-
-def calibration_replay(study: StudyContext, stage: Stage = Stage.CALIBRATE) -> Replay:
-    """The run's calibration states, ready to pass through the full-precision model again."""
-    prompts = calibration_manifest(study).prompts
-    states = _read(study, STATES, lambda t: StateSet.from_tensors(t, prompts, study.settings))
-    return Replay(
-        adm=study.adm,
-        states=states,
-        progress=lambda done, total: study.tell(stage, done, total + 1),
-        should_stop=study.should_stop,
-    )
+    folder.write(calibrator(plan))
 
 
 def _rounded(study: StudyContext, plan: QuantPlan) -> dict[str, QuantizedWeight]:
     """Codes of the weights that are rounded by what calibration saw."""
     if not any(map(rounds_by_data, plan.quantized)):
         return {}
-    return rounded_weights(calibration_replay(study, Stage.QUANTIZE), plan)
+    replay = Replay(
+        adm=study.adm,
+        states=calibration_folder(study).states(Purpose.RECONSTRUCTION),
+        progress=lambda done, total: study.tell(Stage.QUANTIZE, done, total + 1),
+        should_stop=study.should_stop,
+    )
+    return rounded_weights(replay, plan)
 
 
 def quantize_stage(

@@ -26,15 +26,21 @@ class CalibrationSettings:
         strategy: How states are chosen.
         prompts: Prompts whose trajectories are recorded.
         covering: Whether the prompts are chosen to cover the model's input space, not drawn.
-        states: States kept of them.
+        states: States that the ranges rest on.
+        reconstruction: Other states, which rounding looks at where a rule rounds by data.
         seed: Of the prompts, their noise and every random choice.
+        reused: Folder of a calibration made elsewhere that is used instead; empty for a new one.
+        reused_manifest: Hash of its manifest: what the study's results depend on.
     """
 
     strategy: str = "uniform"
     prompts: int = 4
     states: int = 40
+    reconstruction: int = 40
     covering: bool = False
     seed: int = 1
+    reused: str = ""
+    reused_manifest: str = ""
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGY_NAMES:
@@ -42,10 +48,10 @@ class CalibrationSettings:
                 f"There is no calibration strategy {self.strategy!r}; the nearest is "
                 f"{nearest(self.strategy, STRATEGY_NAMES)!r}."
             )
-        if not 1 <= self.prompts <= MAX_PROMPTS or self.states < 1:
+        if not 1 <= self.prompts <= MAX_PROMPTS or (min(self.states, self.reconstruction) < 1):
             raise ConfigError(
-                f"{self.states} states of {self.prompts} prompts cannot calibrate; choose 1 to "
-                f"{MAX_PROMPTS} prompts and at least 1 state."
+                f"{self.states} and {self.reconstruction} states of {self.prompts} prompts cannot "
+                f"calibrate; choose 1 to {MAX_PROMPTS} prompts and at least 1 state of each."
             )
 
 

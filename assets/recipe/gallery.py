@@ -15,6 +15,7 @@ from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
 from ptq.banks import Banks, Ear, embed_banks
 from ptq.calibration.calibrator import Calibration, Calibrator
+from ptq.calibration.purposes import Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
@@ -65,7 +66,8 @@ def quantized_copy(
 ) -> AudioDiffusionModel:
     """A copy of a model at a preset."""
     plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
-    weights = rounded_weights(Replay(adm=adm, states=calibration.states), plan)
+    states = calibration.sets[Purpose.RECONSTRUCTION]
+    weights = rounded_weights(Replay(adm=adm, states=states), plan)
     other = copy.deepcopy(adm)
     quantize_(other.parts(), plan, calibration.stats, weights=weights)
     return other

@@ -1,6 +1,6 @@
 """Calibrates a model for a plan: chooses prompts and states, and measures what layers see."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
@@ -13,6 +13,7 @@ from ptq.calibration.coverage import coverage_figures, rows_of
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
+from ptq.calibration.purposes import Purpose, rest_of, shares
 from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
@@ -28,10 +29,16 @@ from ptq.study_config import CalibrationSettings
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """Statistics, the states that they were measured on, and what those came from."""
+    """Statistics, the states that calibration rests on, and what those came from.
+
+    Attributes:
+        stats: Of every observed layer.
+        sets: States by purpose: for statistics and for reconstruction.
+        manifest: Where they are from.
+    """
 
     stats: CalibrationStats
-    states: StateSet
+    sets: Mapping[Purpose, StateSet]
     manifest: CalibrationManifest
 
 
@@ -64,26 +71,23 @@ class Calibrator:
         chooser = strategy(self.wanted.strategy)
         prompts = calibration_prompts(self.adm, self.wanted)
         total = len(prompts) + self.sampling.steps
-        recorder = StateRecorder(
-            adm=self.adm,
-            settings=self.sampling,
-            seed=self.wanted.seed,
-            batch_size=self.batch_size,
-            progress=lambda done, _: self.progress(done, total),
-            should_stop=self.should_stop,
-        )
-        pool = recorder.record(prompts)
+        pool = self._recorder(total).record(prompts)
         probe = _Probe(adm=self.adm, pool=pool, should_stop=self.should_stop)
         candidates = Candidates(pool=pool, measure=probe)
-        chosen = chooser.states(candidates, self.wanted.states, self.wanted.seed)
-        states = StateSet.of(pool, chosen)
+        count, others = shares(pool, self.wanted.states, self.wanted.reconstruction)
+        chosen = chooser.states(candidates, count, self.wanted.seed)
+        rest = rest_of(pool, chosen, others, self.wanted.seed)
+        sets = {
+            Purpose.STATISTICS: StateSet.of(pool, chosen),
+            Purpose.RECONSTRUCTION: StateSet.of(pool, rest),
+        }
         observation = Observation(
             sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
             buckets=common_buckets(static_buckets(plan).values()),
         )
         replay = Replay(
             adm=self.adm,
-            states=states,
+            states=sets[Purpose.STATISTICS],
             progress=lambda done, steps: self.progress(
                 len(prompts) + done * self.sampling.steps // steps, total
             ),
@@ -101,10 +105,21 @@ class Calibrator:
             seed=self.wanted.seed,
             buckets=observation.buckets,
             prompts=prompts,
-            states=len(states),
+            states=len(chosen),
+            reconstruction=len(rest),
             coverage=probe.coverage(chosen, self.wanted.seed),
         )
-        return Calibration(stats=stats, states=states, manifest=manifest)
+        return Calibration(stats=stats, sets=sets, manifest=manifest)
+
+    def _recorder(self, total: int) -> StateRecorder:
+        return StateRecorder(
+            adm=self.adm,
+            settings=self.sampling,
+            seed=self.wanted.seed,
+            batch_size=self.batch_size,
+            progress=lambda done, _: self.progress(done, total),
+            should_stop=self.should_stop,
+        )
 
 
 @dataclass

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from ptq.adms.sampling import SamplingSettings
 from ptq.errors import CalibrationError
 
 MANIFEST_SCHEMA = 1
@@ -14,6 +16,7 @@ MANIFEST_SCHEMA = 1
 class CalibrationManifest:
     """Ties statistics to sampler, steps, guidance, length and model.
 
+    ``states`` counts those that ranges rest on, ``reconstruction`` those that rounding looks at.
     ``coverage`` says what the states reach of all that were recorded, where that was measured; see
     ``ptq.calibration.coverage``.
     """
@@ -28,6 +31,7 @@ class CalibrationManifest:
     buckets: int
     prompts: tuple[str, ...]
     states: int
+    reconstruction: int = 0
     covering: bool = False
     coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
@@ -62,9 +66,15 @@ class CalibrationManifest:
             )
         return manifest
 
-    def mismatches(self, other: "CalibrationManifest") -> tuple[str, ...]:
-        """One sentence for each setting in which ``other`` is sampled differently."""
-        return tuple(self._differences(other, ("sampler", "steps", "guidance", "seconds")))
+    @property
+    def sampling(self) -> SamplingSettings:
+        """The settings whose trajectories were recorded."""
+        return SamplingSettings(steps=self.steps, guidance=self.guidance, seconds=self.seconds)
+
+    def mismatches(self, sampler: str, settings: SamplingSettings) -> tuple[str, ...]:
+        """One sentence for each setting in which something is sampled differently."""
+        used = {"sampler": sampler, **asdict(settings)}
+        return tuple(self._differences(used))
 
     def check_model(self, model_hash: str) -> None:
         """Refuse statistics of another model.
@@ -78,9 +88,9 @@ class CalibrationManifest:
                 f"{model_hash[:12]}; calibrate this model."
             )
 
-    def _differences(self, other: "CalibrationManifest", names: Sequence[str]) -> Iterator[str]:
-        for name in names:
-            mine, theirs = getattr(self, name), getattr(other, name)
+    def _differences(self, used: Mapping[str, Any]) -> Iterator[str]:
+        for name, theirs in used.items():
+            mine = getattr(self, name)
             if mine != theirs:
                 yield (
                     f"Calibrated with {name} {mine}, sampled with {theirs}: "

@@ -42,6 +42,12 @@ class StatePool:
         return self.inputs.shape[1]
 
 
+def all_states(pool: StatePool) -> NDArray[np.int64]:
+    """Every state of a pool as a pair of prompt and step, prompt by prompt: ``(states, 2)``."""
+    rows, steps = np.indices((len(pool.prompts), pool.n_steps))
+    return np.stack([rows.ravel(), steps.ravel()], axis=1).astype(np.int64)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StateSet:
     """The states that a strategy chose, ready to be replayed.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ptq.calibration.aware import aware_states
 from ptq.calibration.density import density_quotas
 from ptq.calibration.signatures import Measure
-from ptq.calibration.states import StatePool
+from ptq.calibration.states import StatePool, all_states
 from ptq.errors import ConfigError
 
 # PTQ4DM's released settings: mean and deviation of the time, as shares of the whole.
@@ -32,8 +32,7 @@ class Candidates:
 
     def all(self) -> NDArray[np.int64]:
         """Every state as a pair of prompt and step, prompt by prompt."""
-        rows, steps = np.indices((len(self.pool.prompts), self.pool.n_steps))
-        return np.stack([rows.ravel(), steps.ravel()], axis=1).astype(np.int64)
+        return all_states(self.pool)
 
 
 class CalibrationStrategy(Protocol):

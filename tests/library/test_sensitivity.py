@@ -44,7 +44,7 @@ def base(tiny_adm: AudioLDM) -> QuantPlan:
 def meter(replay: Replay, base: QuantPlan) -> SensitivityMeter:
     layers = inventory(replay.adm.parts(), replay.adm.splits())
     stats = observe_states(replay, Observation(sites=sites_to_watch(base, layers)))
-    return SensitivityMeter(replay=replay, stats=stats, base=base, calibration="c")
+    return SensitivityMeter(replay=replay, fitting=replay, stats=stats, base=base, calibration="c")
 
 
 def test_more_bits_never_hurt_more(meter: SensitivityMeter, base: QuantPlan) -> None:
@@ -111,7 +111,11 @@ def test_measuring_leaves_the_model_as_it_was(meter: SensitivityMeter) -> None:
     )
     with pytest.raises(Cancelled):
         SensitivityMeter(
-            replay=stopped, stats=meter.stats, base=meter.base, calibration="c"
+            replay=stopped,
+            fitting=meter.fitting,
+            stats=meter.stats,
+            base=meter.base,
+            calibration="c",
         ).prediction(("w2 channel",))
     assert torch.equal(meter.replay.predictions(), before)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ptq.adms.audioldm import AudioLDM
 from ptq.audio import AudioClip, read_clip, write_clip
+from ptq.calibration.folder import CalibrationFolder
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CheckpointError, RunBusyError
 from ptq.layers import inventory
@@ -18,12 +19,12 @@ from ptq.metrics.embed.ear import find_ear
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.stages import (
+    CALIBRATION,
     FULL,
     PACKED,
     PLAN,
     QUANTIZED,
     SECOND,
-    STATS,
     clip_path,
     latents_path,
 )
@@ -129,7 +130,7 @@ def test_a_report_of_an_outdated_plan_is_not_returned(tiny_adm: AudioLDM, tmp_pa
     text = (run.path / "report.json").read_text()
     run.write_text("report.json", text.replace(first.plan.hash, other.sha256))
     run.write_text(PLAN, other.to_json())
-    stats = run.path / STATS
+    stats = CalibrationFolder(path=run.path / CALIBRATION).stats_path
     made = stats.stat().st_mtime_ns
     again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
     assert again.plan.hash == first.plan.hash

@@ -1,0 +1,155 @@
+"""A calibration on disk: statistics, states and manifest, each file written atomically."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ptq.calibration.calibrator import Calibration, serves
+from ptq.calibration.manifest import CalibrationManifest
+from ptq.calibration.purposes import Purpose
+from ptq.calibration.states import StateSet
+from ptq.errors import CalibrationError, CheckpointError
+from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
+from ptq.plan import QuantPlan
+from ptq.run_folder import RunFolder, damage
+from ptq.study_config import CalibrationSettings
+
+T = TypeVar("T")
+_MANIFEST, _STATS = "manifest.json", "stats.safetensors"
+
+
+def _states_name(purpose: Purpose) -> str:
+    return f"{purpose.value}-states.safetensors"
+
+
+# The statistics are written last: where they are, the rest is.
+_FILES = (
+    _MANIFEST,
+    *map(_states_name, (Purpose.STATISTICS, Purpose.RECONSTRUCTION)),
+    _STATS,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationFolder:
+    """Where one calibration lies."""
+
+    path: Path
+
+    @property
+    def stats_path(self) -> Path:
+        """File of the statistics."""
+        return self.path / _STATS
+
+    def exists(self) -> bool:
+        """Whether a whole calibration is there."""
+        return all((self.path / name).exists() for name in _FILES)
+
+    def serves(self, plan: QuantPlan) -> bool:
+        """Whether a calibration is there that holds every range a plan needs."""
+        return self.exists() and serves(self.stats(), plan)
+
+    def settings(self) -> CalibrationSettings:
+        """What a study is told that uses this calibration instead of its own.
+
+        Raises:
+            PTQError: If the manifest cannot be read.
+        """
+        manifest = self.manifest()
+        return CalibrationSettings(
+            strategy=manifest.strategy,
+            prompts=len(manifest.prompts),
+            states=manifest.states,
+            reconstruction=manifest.reconstruction,
+            covering=manifest.covering,
+            seed=manifest.seed,
+            reused=str(self.path),
+            reused_manifest=manifest.sha256,
+        )
+
+    def reuse(self, wanted: CalibrationSettings, plan: QuantPlan, model_hash: str) -> None:
+        """Take over the calibration that ``wanted`` names.
+
+        Raises:
+            CalibrationError: If it is another than it was, of another model, or lacks ranges.
+        """
+        other = CalibrationFolder(path=Path(wanted.reused))
+        manifest = other.manifest()
+        manifest.check_model(model_hash)
+        if manifest.sha256 != wanted.reused_manifest:
+            raise CalibrationError(
+                f"The calibration in {other.path} has changed since it was named; name it again."
+            )
+        if not other.serves(plan):
+            raise CalibrationError(
+                f"The calibration in {other.path} lacks ranges that the plan '{plan.name}' needs;"
+                " make one with this plan, or leave it out."
+            )
+        self._copy(other)
+
+    def write(self, found: Calibration) -> None:
+        """Write everything."""
+        RunFolder(path=self.path).write_text(_MANIFEST, found.manifest.to_json())
+        for purpose, states in found.sets.items():
+            self._write_tensors(_states_name(purpose), states.to_tensors())
+        self._write_tensors(_STATS, stats_to_tensors(found.stats))
+
+    def _copy(self, other: "CalibrationFolder") -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            partial = self.path / f"{name}.partial"
+            shutil.copyfile(other.path / name, partial)
+            partial.replace(self.path / name)
+
+    def manifest(self) -> CalibrationManifest:
+        """What the calibration is made of.
+
+        Raises:
+            CalibrationError: If the file is damaged.
+            CheckpointError: If it cannot be read.
+        """
+        path = self.path / _MANIFEST
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(damage(path, error)) from error
+        return CalibrationManifest.from_json(text)
+
+    def stats(self) -> CalibrationStats:
+        """Statistics of every observed layer.
+
+        Raises:
+            CheckpointError: If the file cannot be read.
+        """
+        return self._read(_STATS, stats_from_tensors)
+
+    def states(self, purpose: Purpose = Purpose.STATISTICS) -> StateSet:
+        """The states of one purpose.
+
+        Raises:
+            CheckpointError: If their file cannot be read.
+        """
+        manifest = self.manifest()
+        return self._read(
+            _states_name(purpose),
+            lambda tensors: StateSet.from_tensors(tensors, manifest.prompts, manifest.sampling),
+        )
+
+    def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        target = RunFolder(path=self.path).file(name)
+        partial = target.with_name(target.name + ".partial")
+        save_file(dict(tensors), partial)
+        partial.replace(target)
+
+    def _read(self, name: str, take: Callable[[dict[str, Tensor]], T]) -> T:
+        path = self.path / name
+        try:
+            return take(load_file(path))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise CheckpointError(damage(path, error)) from error

@@ -1,0 +1,123 @@
+"""Sets of states with disjoint purposes: what one was fitted to, another judges."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.registry import lexicon_of
+from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
+from ptq.calibration.states import (
+    Progress,
+    StatePool,
+    StateRecorder,
+    StateSet,
+    all_states,
+    no_progress,
+)
+from ptq.prompts.suites import Suite, draw_suite
+
+# Far from the seeds that people choose for the set that ranges are measured on.
+_SEED = 8_000_000
+
+
+class Purpose(enum.Enum):
+    """What a set of states is for; no state serves two."""
+
+    STATISTICS = "statistics"
+    RECONSTRUCTION = "reconstruction"
+    SENSITIVITY = "sensitivity"
+    VALIDATION = "validation"
+
+
+# Places of their prompts in one row of different prompts that nothing else uses.
+_HELD_OUT = {Purpose.SENSITIVITY: slice(0, 8), Purpose.VALIDATION: slice(8, 24)}
+
+
+def spread(candidates: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Choose states at random, so that each step has as many as another, or one more.
+
+    Args:
+        candidates: Pairs of prompt and step, ``(n, 2)``.
+        count: How many; all of them if there are fewer.
+        seed: Of the choice.
+    """
+    shuffled = np.random.default_rng(seed).permutation(candidates)
+    seen: dict[int, int] = {}
+    turns = np.zeros(len(shuffled), dtype=np.int64)
+    for i, step in enumerate(shuffled[:, 1].tolist()):
+        turns[i] = seen[step] = seen.get(step, -1) + 1
+    return shuffled[np.argsort(turns, kind="stable")[:count]]
+
+
+def shares(pool: StatePool, statistics: int, reconstruction: int) -> tuple[int, int]:
+    """How many states each of the two gets: as asked, or in proportion where there are too few."""
+    total = len(pool.prompts) * pool.n_steps
+    if statistics + reconstruction <= total:
+        return statistics, reconstruction
+    first = round(total * statistics / (statistics + reconstruction))
+    first = min(max(first, 1), max(total - 1, 1))
+    return first, total - first
+
+
+def rest_of(pool: StatePool, chosen: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """States for reconstruction: those that no range rests on, spread over the steps.
+
+    A pool of one state has no rest; it serves both.
+    """
+    taken = set(map(tuple, chosen.tolist()))
+    left = [pair for pair in all_states(pool).tolist() if tuple(pair) not in taken]
+    if not left:
+        return chosen
+    return spread(np.array(left, dtype=np.int64).reshape(-1, 2), count, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Records states of prompts that nothing else is fitted to.
+
+    Attributes:
+        adm: The full-precision model.
+        sampling: The deployed sampler's settings.
+        apart_from: Prompts that must not come again.
+        batch_size: Clips sampled at once.
+        progress: Told after every batch of clips.
+        should_stop: Asked before every denoising step.
+    """
+
+    adm: AudioDiffusionModel
+    sampling: SamplingSettings
+    apart_from: Sequence[str]
+    batch_size: int = 4
+    progress: Progress = no_progress
+    should_stop: ShouldStop = never_stop
+
+    def __call__(self, purpose: Purpose, states: int = 64) -> StateSet:
+        """Record the set of one purpose.
+
+        Args:
+            purpose: Sensitivity or validation; the others are parts of a calibration.
+            states: How many states, spread over the steps.
+
+        Raises:
+            Cancelled: As soon as ``should_stop`` says so.
+        """
+        place = _HELD_OUT[purpose]
+        recorder = StateRecorder(
+            adm=self.adm,
+            settings=self.sampling,
+            seed=_SEED + place.start,
+            batch_size=self.batch_size,
+            progress=self.progress,
+            should_stop=self.should_stop,
+        )
+        pool = recorder.record(self._prompts()[place])
+        return StateSet.of(pool, spread(all_states(pool), states, recorder.seed))
+
+    def _prompts(self) -> tuple[str, ...]:
+        known, wanted = set(self.apart_from), max(place.stop for place in _HELD_OUT.values())
+        drawn = draw_suite(Suite.CALIBRATION, wanted + len(known), _SEED, lexicon_of(self.adm.id))
+        return tuple(prompt.text for prompt in drawn if prompt.text not in known)
