@@ -227,8 +227,8 @@ def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) 
     assert again.paired == report.paired
     (folder / "packed/index.json").unlink()
     (folder / "report.json").unlink()
-    (folder / "calibration/states.safetensors").write_bytes(b"damaged")
+    (folder / "calibration/reconstruction-states.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="delete it, and the study makes it again"):
         run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
-    (folder / "calibration/states.safetensors").unlink()
+    (folder / "calibration/reconstruction-states.safetensors").unlink()
     assert run_study(config, tiny_adm, runs=tmp_path, ear="no ear").paired == report.paired
