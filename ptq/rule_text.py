@@ -19,6 +19,7 @@ r"""The rules of a configuration as text, one rule a line, for people who edit t
     nearest          weights are rounded by themselves
     gptq adaround    weights are rounded by what their layer is given, if anything
     minmax mse       range search, of the ``w`` or ``a`` before it; after ``w4a8``, of the weight
+    hqq              weight range for which errors are few rather than small
     p99.9            activation range from percentiles
     static dynamic   where an activation range comes from
     t10              one static range for each of 10 equal parts of the trajectory
@@ -54,6 +55,7 @@ _WEIGHT_WORDS: dict[str, _Settings] = {
     "group": {"granularity": Granularity.PER_GROUP, "group_size": None},
     "sym": {"symmetric": True},
     "asym": {"symmetric": False},
+    "hqq": {"range_search": RangeSearch.HQQ},
     **{rounding.value: {"rounding": rounding} for rounding in Rounding},
 }
 _ACTIVATION_WORDS: dict[str, _Settings] = {
@@ -167,8 +169,8 @@ def _weight_words(scheme: WeightScheme) -> list[str]:
         words.append(scheme.granularity.removeprefix("per_"))
     if scheme.symmetric is not default.symmetric:
         words.append("sym" if scheme.symmetric else "asym")
-    if scheme.range_search is RangeSearch.MSE:
-        words.append("mse")
+    if scheme.range_search is not RangeSearch.MIN_MAX:
+        words.append(scheme.range_search.value)
     if scheme.rounding is not Rounding.NEAREST:
         words.append(scheme.rounding.value)
     return words

@@ -35,6 +35,7 @@ class RangeSearch(StrEnum):
     MIN_MAX = "min_max"
     PERCENTILE = "percentile"
     MSE = "mse"
+    HQQ = "hqq"
 
 
 class Rounding(StrEnum):
@@ -74,7 +75,7 @@ class WeightScheme:
         group_size: weights along a flattened row (Cin·kh·kw) that share a scale; ``None`` with
             ``PER_GROUP`` asks for the largest of 128, 64, 32, 16 that divides the row.
         symmetric: levels −(2^(b−1)−1) … 2^(b−1)−1 without a zero point, else 0 … 2^b−1 with one.
-        range_search: ``MIN_MAX`` or ``MSE``.
+        range_search: ``MIN_MAX``, ``MSE`` or ``HQQ``.
         rounding: how each weight finds its code within the range.
     """
 
@@ -98,7 +99,7 @@ class WeightScheme:
         if self.group_size is not None and self.group_size < 1:
             raise ConfigError(f"group size {self.group_size} is not positive; use 16 to 128.")
         if self.range_search is RangeSearch.PERCENTILE:
-            raise ConfigError("percentile ranges are for activations; use min_max or mse.")
+            raise ConfigError("percentile ranges are for activations; use min_max, mse or hqq.")
 
     @classmethod
     def default(cls, bits: int) -> "WeightScheme":
@@ -162,6 +163,8 @@ class ActivationScheme:
         self._check_combination()
 
     def _check_combination(self) -> None:
+        if self.range_search is RangeSearch.HQQ:
+            raise ConfigError("hqq ranges are for weights; use min_max, percentile or mse.")
         if (
             self.range_search is not RangeSearch.PERCENTILE
             and self.percentile != DEFAULT_PERCENTILE

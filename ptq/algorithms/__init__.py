@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ptq.affine import QParams, quantize
+from ptq.algorithms.hqq import hqq_qparams
 from ptq.algorithms.mse import mse_qparams
 from ptq.algorithms.rtn import rtn_qparams
 from ptq.errors import LayerError
@@ -33,6 +34,7 @@ RANGE_SEARCHES: Mapping[RangeSearch, RangeSearchFunction] = MappingProxyType(
     {
         RangeSearch.MIN_MAX: rtn_qparams,
         RangeSearch.MSE: mse_qparams,
+        RangeSearch.HQQ: hqq_qparams,
     }
 )
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from ptq.affine import QParams, fake_quantize, half_ceil, sqnr_db
-from ptq.algorithms import quantize_weight
+from ptq.algorithms import hqq, quantize_weight
+from ptq.algorithms.hqq import hqq_qparams
 from ptq.algorithms.mse import EXPONENT, SHRINKS, mse_qparams
 from ptq.algorithms.rtn import rtn_qparams
 from ptq.errors import LayerError
@@ -112,7 +113,41 @@ def test_chunks_do_not_change_the_search() -> None:
     assert torch.equal(whole[-7:], mse_qparams(rows[-7:], bits=4, symmetric=False).scale)
 
 
-@pytest.mark.parametrize("search", [RangeSearch.MIN_MAX, MSE])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("distribution", ["normal", "laplace", "student-t5"])
+def test_hqq_never_loses_to_the_full_range_in_its_own_measure(
+    distribution: str, symmetric: bool
+) -> None:
+    rows = draw(distribution, 64, 512)
+
+    def loss(found: QParams) -> Tensor:
+        return (fake_quantize(rows, found) - rows).abs().double().pow(hqq.EXPONENT).sum(dim=1)
+
+    full = rtn_qparams(rows, bits=4, symmetric=symmetric)
+    found = hqq_qparams(rows, bits=4, symmetric=symmetric)
+    assert (loss(found) <= loss(full) * (1 + 1e-3)).all()
+    assert (found.scale <= full.scale).all()
+    if distribution == "student-t5":
+        assert float(loss(found).sum()) < 0.8 * float(loss(full).sum())
+
+
+def test_hqq_gives_up_a_few_outliers_for_the_many() -> None:
+    rows = draw("normal", 8, 256)
+    rows[:, 0] = 40.0
+    found = hqq_qparams(rows, bits=4, symmetric=False)
+    full = rtn_qparams(rows, bits=4, symmetric=False)
+    errors = [(fake_quantize(rows, q) - rows).abs()[:, 1:].median() for q in (found, full)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_hqq_is_the_same_for_a_layer_a_thousand_times_as_loud() -> None:
+    rows = draw("laplace", 8, 256)
+    quiet = hqq_qparams(rows, bits=4, symmetric=True).scale
+    loud = hqq_qparams(rows * 1024.0, bits=4, symmetric=True).scale
+    assert torch.allclose(quiet * 1024.0, loud, rtol=2e-3)
+
+
+@pytest.mark.parametrize("search", [RangeSearch.MIN_MAX, MSE, RangeSearch.HQQ])
 def test_scales_are_exact_in_float16(search: RangeSearch) -> None:
     result = quantize_weight(draw("normal", 8, 64), WeightScheme(bits=4, range_search=search))
     assert result.scale.dtype == torch.float16
