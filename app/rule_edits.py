@@ -15,7 +15,6 @@ from ptq.scheme import (
     ActivationScheme,
     Granularity,
     LayerScheme,
-    RangeSearch,
     WeightScheme,
     resolve_group_size,
 )
@@ -90,8 +89,16 @@ def _edited(spec: LayerSpec, info: LayerInfo, edit: LayerEdit) -> LayerScheme:
 def _weight(bits: int, old: WeightScheme | None) -> WeightScheme | None:
     if bits == FLOAT_BITS:
         return None
-    search = old.range_search if old is not None else RangeSearch.MIN_MAX
-    return replace(WeightScheme.default(bits), range_search=search)
+    default = WeightScheme.default(bits)
+    if old is None:
+        return default
+    return replace(
+        old,
+        bits=bits,
+        granularity=default.granularity,
+        group_size=None,
+        symmetric=default.symmetric,
+    )
 
 
 def _activation(

@@ -147,7 +147,7 @@ class Bench:
         layers = inventory(self.adm.parts(), self.adm.splits())
         stats = observe_states(replay, Observation(sites=sites_to_watch(plan, layers)))
         other = copy.deepcopy(self.adm)
-        quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan))
+        quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan, stats))
         return other
 
     @cached_property

@@ -97,6 +97,13 @@ def fake_quantize(values: Tensor, qparams: QParams) -> Tensor:
     return grid.sub_(qparams.zero_point).mul_(qparams.scale).to(values.dtype)
 
 
+def along(per_channel: Tensor, values: Tensor, axis: int) -> Tensor:
+    """Shape one number a channel so that it broadcasts against values along their channel axis."""
+    shape = [1] * values.ndim
+    shape[axis] = len(per_channel)
+    return per_channel.reshape(shape)
+
+
 def sqnr_db(reference: Tensor, estimate: Tensor) -> float:
     """Return the signal-to-quantization-noise ratio, 10 log10(‖x‖² / ‖x − x̂‖²), in dB."""
     reference, estimate = reference.detach().double(), estimate.detach().double()

@@ -20,6 +20,7 @@ from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
 from ptq.plan import QuantPlan
 from ptq.prompts.coverage import source_coverage
+from ptq.quantized_layer import QuantizedLayer
 from ptq.report import Report
 from ptq.results import (
     AdmRecord,
@@ -251,7 +252,8 @@ def layer_records(
 
 
 def _weight(adm: AudioDiffusionModel, name: str) -> Tensor:
-    weight = get_layer(adm.parts(), name).weight
+    layer = get_layer(adm.parts(), name)
+    weight = layer.effective_weight if isinstance(layer, QuantizedLayer) else layer.weight
     if not isinstance(weight, Tensor):
         raise LayerError(f"{name} has no weight tensor; load the model's weights first.")
     return weight

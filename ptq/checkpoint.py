@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from ptq.activation import ActivationQuantizer
 from ptq.affine import QParams, code_limits
 from ptq.errors import CheckpointError, ConfigError
-from ptq.layer_spec import LayerInfo, LayerSpec, block_widths, scale_shape
+from ptq.layer_spec import LayerInfo, LayerSpec, block_widths, branch_rank, scale_shape
 from ptq.layers import get_layer, named_tensors, set_layer_
-from ptq.modules import QuantizedLayer, channel_axis, quantized_layer
+from ptq.modules import quantized_layer
 from ptq.packing import pack_codes, unpack_codes
 from ptq.plan import QuantPlan
 from ptq.quantize import check_plan
-from ptq.scheme import ActivationMode, WeightScheme
+from ptq.quantized_layer import CORRECTION_BUFFERS, Corrections, QuantizedLayer, channel_axis
+from ptq.scheme import ActivationMode, Balance, WeightScheme
 from ptq.shards import SHARD_BYTES, ShardReader, read_index, verify_shards, write_shards
 from ptq.weights import QuantizedWeight
 
@@ -157,6 +158,10 @@ def _packed_tensors(spec: LayerSpec, layer: QuantizedLayer) -> Iterator[tuple[st
         if weight.zero_point is not None:
             zero_point = pack_codes(weight.zero_point, spec.scheme.weight.bits)
             yield f"{spec.name}/zero_point", zero_point
+    for name in CORRECTION_BUFFERS:
+        buffer = layer._buffers[name]
+        if buffer is not None:
+            yield f"{spec.name}/{name}", buffer.cpu()
     quantizer = layer.input_quantizer
     if quantizer is not None and quantizer.scheme.mode is ActivationMode.STATIC:
         yield f"{spec.name}/input_scale", quantizer.scale.cpu()
@@ -175,10 +180,30 @@ def _read_layer(
     reader: ShardReader, source: nn.Module, spec: LayerSpec, info: LayerInfo
 ) -> QuantizedLayer:
     scheme = spec.scheme
-    weight = _read_weight(reader, scheme.weight, info) if scheme.weight is not None else None
+    quantizer = _read_quantizer(reader, spec, info)
+    if scheme.weight is None:
+        return quantized_layer(source, weight=None, input_quantizer=quantizer)
     return quantized_layer(
-        source, weight=weight, input_quantizer=_read_quantizer(reader, spec, info)
+        source,
+        weight=_read_weight(reader, scheme.weight, info),
+        input_quantizer=quantizer,
+        corrections=_read_corrections(reader, scheme.weight, info, source),
     )
+
+
+def _read_corrections(
+    reader: ShardReader, scheme: WeightScheme, info: LayerInfo, source: nn.Module
+) -> Corrections:
+    balance = branch = None
+    if scheme.balance is not Balance.NONE:
+        balance = reader.read(f"{info.name}/balance").clone()
+    if branch_rank(scheme, info):
+        out, into = (reader.read(f"{info.name}/branch_{side}") for side in ("out", "in"))
+        branch = (out.clone(), into.clone())
+    # A bias of its own: the one that is read later must not land in the source's.
+    bias = getattr(source, "bias", None)
+    own = bias.detach().clone() if scheme.debias and isinstance(bias, Tensor) else None
+    return Corrections(balance=balance, branch=branch, bias=own)
 
 
 def _read_weight(reader: ShardReader, scheme: WeightScheme, info: LayerInfo) -> QuantizedWeight:

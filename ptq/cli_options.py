@@ -40,6 +40,7 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
     sub.add_argument("--covering", action="store_true", help="calibration prompts that cover most")
     sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
+    sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")
     sub.add_argument("--calibration-from", type=Path, help="run whose calibration serves again")
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
@@ -99,6 +100,7 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
         guidance=guidance_of(arguments, adm),
         seconds=arguments.seconds,
         calibration=_calibration(arguments),
+        corrected=arguments.correct_sampler,
     )
 
 

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
-from ptq.adms.sampling import NoiseTape, OnStep, Sampler, SamplingSettings, ShouldStop, never_stop
+from ptq.adms.sampling import (
+    Correct,
+    NoiseTape,
+    OnStep,
+    Sampler,
+    SamplingSettings,
+    ShouldStop,
+    never_stop,
+)
 from ptq.audio import AudioClip, AudioPair
 
 
@@ -44,12 +52,15 @@ class Generator:
     Batches are aligned to multiples of ``batch_size``: quantized rounding amplifies the tiny
     numerical difference between batch sizes, so both members of a pair, and a resumed run,
     must be generated in the same batches.
+
+    ``correct`` improves guided predictions, see ``ptq.calibration.correction``.
     """
 
     adm: AudioDiffusionModel
     batch_size: int = 4
     on_step: OnStep | None = None
     should_stop: ShouldStop = never_stop
+    correct: Correct | None = None
 
     def __call__(
         self, request: GenerationRequest, skip: frozenset[int] = frozenset()
@@ -79,7 +90,11 @@ class Generator:
                 self.on_step(step, latents)
 
         sampler = Sampler(
-            adm=self.adm, settings=request.settings, on_step=keep, should_stop=self.should_stop
+            adm=self.adm,
+            settings=request.settings,
+            on_step=keep,
+            should_stop=self.should_stop,
+            correct=self.correct,
         )
         final = sampler(conditioning, NoiseTape(request.seed), ids)
         waves = self.adm.vocode(self.adm.decode(final)).float().numpy()

@@ -7,7 +7,7 @@ from math import gcd, prod
 from typing import Any
 
 from ptq.errors import ConfigError
-from ptq.scheme import Granularity, LayerScheme, WeightScheme
+from ptq.scheme import Balance, Granularity, LayerScheme, WeightScheme
 from ptq.spelling import check_keys
 
 # The one part that runs once a timestep.
@@ -98,7 +98,8 @@ class LayerSpec:
         if weight is None:
             return info.parameters * FLOAT_BITS
         per_scale = SCALE_BITS + (0 if weight.symmetric else weight.bits)
-        return info.parameters * weight.bits + prod(scale_shape(weight, info)) * per_scale
+        codes = info.parameters * weight.bits + prod(scale_shape(weight, info)) * per_scale
+        return codes + _float_values(weight, info) * FLOAT_BITS
 
     def bytes_stored(self, info: LayerInfo) -> int:
         """Return the bytes of the whole layer: as packed, and fp16 for all that is kept."""
@@ -123,6 +124,18 @@ class LayerSpec:
             scheme=LayerScheme.from_json(data["scheme"]),
             split=data.get("split"),
         )
+
+
+def _float_values(weight: WeightScheme, info: LayerInfo) -> int:
+    """Values that are stored beside codes and scales: a branch, and the channels' balance."""
+    rank = branch_rank(weight, info)
+    branch = rank * (info.row + info.parameters // info.row)
+    return branch + (0 if weight.balance is Balance.NONE else info.weight_shape[1])
+
+
+def branch_rank(weight: WeightScheme, info: LayerInfo) -> int:
+    """Rank of the branch beside a weight: no more than the weight has."""
+    return min(weight.rank, info.row, info.parameters // info.row) if weight.rank else 0
 
 
 def group_basis(info: LayerInfo) -> int:

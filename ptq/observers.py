@@ -12,6 +12,7 @@ from math import gcd
 import torch
 from torch import Tensor
 
+from ptq.affine import along
 from ptq.errors import CalibrationError
 
 BINS = 256
@@ -32,6 +33,9 @@ class LayerStats:
             large inputs an even sample is counted, and scaled up.
         channel_mean: E[x] of each input channel, float64 (channels,).
         channel_second_moment: E[x²] of each input channel, float64 (channels,).
+        channel_peak: max |x| of each input channel, float32 (buckets, channels).
+        balance: what each input channel was divided by before all of this, float32 (channels,);
+            empty where it was not.
     """
 
     low: Tensor
@@ -40,6 +44,8 @@ class LayerStats:
     histogram: Tensor
     channel_mean: Tensor
     channel_second_moment: Tensor
+    channel_peak: Tensor
+    balance: Tensor
 
     @property
     def halves(self) -> int:
@@ -78,6 +84,8 @@ class LayerStats:
             histogram=spread.reshape(*shape, BINS).sum(dim=2),
             channel_mean=self.channel_mean,
             channel_second_moment=self.channel_second_moment,
+            channel_peak=self.channel_peak.reshape(buckets, width, -1).amax(dim=1),
+            balance=self.balance,
         )
 
 
@@ -91,9 +99,17 @@ class LayerObserver:
         channel_axis: where the input channels are, 1 for convolutions and −1 for linear layers.
         split: channel where the hidden half of a concatenated input ends.
         buckets: equal parts of the trajectory to keep apart.
+        balance: what input channels are divided by first, (channels,).
     """
 
-    def __init__(self, *, channel_axis: int, split: int | None = None, buckets: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        channel_axis: int,
+        split: int | None = None,
+        buckets: int = 1,
+        balance: Tensor | None = None,
+    ) -> None:
         shape = (1 if split is None else 2, buckets)
         self._axis, self._split = channel_axis, split
         self._low = torch.zeros(shape, dtype=torch.float64)
@@ -102,6 +118,8 @@ class LayerObserver:
         self._histogram = torch.zeros((*shape, BINS), dtype=torch.float64)
         self._sum: Tensor | None = None
         self._squares: Tensor | None = None
+        self._peaks: Tensor | None = None
+        self._balance = balance
         self._positions = 0
 
     @torch.no_grad()
@@ -112,7 +130,9 @@ class LayerObserver:
             CalibrationError: for values that are not finite.
         """
         values = values.detach().float()
-        self._update_moments_(values)
+        if self._balance is not None:
+            values = values / along(self._balance, values, self._axis)
+        self._update_moments_(values, bucket)
         channels = values.shape[self._axis]
         sizes = [channels] if self._split is None else [self._split, channels - self._split]
         for half, piece in enumerate(torch.split(values, sizes, dim=self._axis)):
@@ -129,7 +149,7 @@ class LayerObserver:
         Raises:
             CalibrationError: when nothing was seen.
         """
-        if self._sum is None or self._squares is None:
+        if self._sum is None or self._squares is None or self._peaks is None:
             raise CalibrationError(
                 "a layer saw no data during calibration; check that the model runs it, or keep it."
             )
@@ -140,9 +160,11 @@ class LayerObserver:
             histogram=self._histogram.clone(),
             channel_mean=self._sum / self._positions,
             channel_second_moment=self._squares / self._positions,
+            channel_peak=self._peaks.clone(),
+            balance=torch.empty(0) if self._balance is None else self._balance,
         )
 
-    def _update_moments_(self, values: Tensor) -> None:
+    def _update_moments_(self, values: Tensor, bucket: int) -> None:
         axis = self._axis % values.ndim
         others = [dim for dim in range(values.ndim) if dim != axis]
         total = values.sum(dim=others).double().cpu()
@@ -154,6 +176,10 @@ class LayerObserver:
             )
         self._sum = total if self._sum is None else self._sum + total
         self._squares = squares if self._squares is None else self._squares + squares
+        if self._peaks is None:
+            self._peaks = torch.zeros((self._low.shape[1], values.shape[axis]))
+        peaks = values.abs().amax(dim=others).cpu()
+        self._peaks[bucket] = torch.maximum(self._peaks[bucket], peaks)
         self._positions += values.numel() // values.shape[axis]
 
     def _update_histogram_(self, piece: Tensor, half: int, bucket: int) -> None:

@@ -10,10 +10,12 @@ from ptq.algorithms import quantize_weight
 from ptq.errors import CalibrationError, Cancelled, LayerError
 from ptq.layer_spec import LayerInfo, LayerKind, LayerSpec, group_basis
 from ptq.layers import get_layer, inventory, set_layer_
-from ptq.modules import QuantizedLayer, channel_axis, quantized_layer
+from ptq.modules import quantized_layer
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
+from ptq.quantized_layer import Corrections, QuantizedLayer, channel_axis
 from ptq.ranges import static_qparams
+from ptq.rounding_target import corrected_bias, rounding_target
 from ptq.scheme import ActivationMode, ActivationScheme
 from ptq.spelling import nearest_layers
 from ptq.weights import QuantizedWeight, to_rows
@@ -107,12 +109,35 @@ def quantize_layer(
     parts: Mapping[str, nn.Module], spec: LayerSpec, info: LayerInfo, prepared: Prepared
 ) -> QuantizedLayer:
     """Return what stands in for one layer of ``parts``, which stay as they are."""
-    source = get_layer(parts, spec.name)
-    weight = prepared.weights.get(spec.name)
-    if spec.scheme.weight is not None and weight is None:
-        weight = quantize_weight(weight_rows(source, info), spec.scheme.weight, info.columns)
+    source, scheme = get_layer(parts, spec.name), spec.scheme.weight
     quantizer = make_quantizer(spec, info.kind, prepared.stats)
-    return quantized_layer(source, weight=weight, input_quantizer=quantizer)
+    if scheme is None:
+        return quantized_layer(source, weight=None, input_quantizer=quantizer)
+    rows = weight_rows(source, info)
+    target = rounding_target(rows, scheme, info, prepared.stats)
+    weight = prepared.weights.get(spec.name)
+    if weight is None:
+        weight = quantize_weight(target.rows, scheme, info.columns)
+    bias = None
+    if scheme.debias:
+        bias = _corrected_bias(source, info, target.rows - weight.dequantize(), prepared.stats)
+    return quantized_layer(
+        source,
+        weight=weight,
+        input_quantizer=quantizer,
+        corrections=Corrections(balance=target.balance, branch=target.branch, bias=bias),
+    )
+
+
+def _corrected_bias(
+    source: nn.Module, info: LayerInfo, error: Tensor, stats: CalibrationStats
+) -> Tensor:
+    bias = source.bias
+    if info.name not in stats or not isinstance(bias, Tensor):
+        raise CalibrationError(
+            f"{info.name} has no statistics to correct its bias with; calibrate with this plan."
+        )
+    return corrected_bias(bias.detach(), error, stats[info.name].channel_mean)
 
 
 def weight_rows(source: nn.Module, info: LayerInfo) -> Tensor:

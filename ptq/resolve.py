@@ -11,6 +11,7 @@ from ptq.errors import ConfigError, UnusedRuleError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerKind, LayerSpec, group_basis
 from ptq.scheme import (
     KEEP,
+    Balance,
     Granularity,
     LayerScheme,
     Rounding,
@@ -30,8 +31,8 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
 
     Rules for attention probabilities are those with ``unsigned`` activations; all other rules but
     ``keep`` pass such sites by. Embeddings and layers that generation never runs have weights only,
-    which are rounded to nearest, as are those of grouped and transposed convolutions; only the
-    denoiser has timestep buckets, and no rule means keep.
+    which are rounded to nearest and nothing else, as are those of grouped and transposed
+    convolutions; only the denoiser has timestep buckets, and no rule means keep.
 
     Raises:
         UnusedRuleError: for a rule that is not optional and decides no layer.
@@ -115,7 +116,11 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
     if weight is not None and rule is not None:
         weight = _resolve_groups(weight, rule, info)
         if info.idle or info.grouped or info.kind not in _ROUNDED_BY_DATA:
-            weight = replace(weight, rounding=Rounding.NEAREST)
+            weight = replace(
+                weight, rounding=Rounding.NEAREST, balance=Balance.NONE, rank=0, debias=False
+            )
+        elif not info.bias_parameters:
+            weight = replace(weight, debias=False)
     return LayerSpec(
         name=info.name,
         scheme=LayerScheme(weight=weight, activation=activation),

@@ -18,6 +18,10 @@ r"""The rules of a configuration as text, one rule a line, for people who edit t
     sym asym         weights without or with a zero point
     nearest          weights are rounded by themselves
     gptq adaround    weights are rounded by what their layer is given, if anything
+    smooth           input channels are evened out against the weight's columns first
+    smooth-time      likewise, heeding when each channel is loud
+    r32              the largest 32 singular values stay in floating point, beside the codes
+    debias           the bias makes up for the mean error
     minmax mse       range search, of the ``w`` or ``a`` before it; after ``w4a8``, of the weight
     hqq              weight range for which errors are few rather than small
     p99.9            activation range from percentiles
@@ -40,6 +44,7 @@ from ptq.errors import ConfigError
 from ptq.scheme import (
     ActivationMode,
     ActivationScheme,
+    Balance,
     Granularity,
     LayerScheme,
     RangeSearch,
@@ -57,6 +62,9 @@ _WEIGHT_WORDS: dict[str, _Settings] = {
     "asym": {"symmetric": False},
     "hqq": {"range_search": RangeSearch.HQQ},
     **{rounding.value: {"rounding": rounding} for rounding in Rounding},
+    "smooth": {"balance": Balance.SMOOTH},
+    "smooth-time": {"balance": Balance.SMOOTH_TIME},
+    "debias": {"debias": True},
 }
 _ACTIVATION_WORDS: dict[str, _Settings] = {
     "static": {"mode": ActivationMode.STATIC},
@@ -74,6 +82,7 @@ _NUMBERED: tuple[tuple[re.Pattern[str], str, Callable[[str], _Settings]], ...] =
         "w",
         lambda n: {"granularity": Granularity.PER_GROUP, "group_size": int(n)},
     ),
+    (re.compile(r"r(\d{1,6})"), "w", lambda n: {"rank": int(n)}),
     (re.compile(r"t(\d{1,6})"), "a", lambda n: {"timestep_buckets": int(n)}),
     (
         re.compile(r"p(\d{1,6}(?:\.\d{1,12})?)"),
@@ -83,7 +92,7 @@ _NUMBERED: tuple[tuple[re.Pattern[str], str, Callable[[str], _Settings]], ...] =
 )
 _VOCABULARY = (
     *("keep", "optional", "w4", "w8", "w16", "a8", "a16", "w4a8", "w8a8", "g32", "g64", "g128"),
-    *("t10", "p99.9", *_WEIGHT_WORDS, *_ACTIVATION_WORDS, *_RANGE_WORDS),
+    *("t10", "p99.9", "r32", *_WEIGHT_WORDS, *_ACTIVATION_WORDS, *_RANGE_WORDS),
 )
 
 
@@ -169,10 +178,12 @@ def _weight_words(scheme: WeightScheme) -> list[str]:
         words.append(scheme.granularity.removeprefix("per_"))
     if scheme.symmetric is not default.symmetric:
         words.append("sym" if scheme.symmetric else "asym")
-    if scheme.range_search is not RangeSearch.MIN_MAX:
-        words.append(scheme.range_search.value)
-    if scheme.rounding is not Rounding.NEAREST:
-        words.append(scheme.rounding.value)
+    words += [
+        chosen.value
+        for chosen in (scheme.range_search, scheme.rounding, scheme.balance)
+        if chosen not in {RangeSearch.MIN_MAX, Rounding.NEAREST, Balance.NONE}
+    ]
+    words += [f"r{scheme.rank}"] * (scheme.rank > 0) + ["debias"] * scheme.debias
     return words
 
 

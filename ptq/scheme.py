@@ -7,18 +7,18 @@ bits also mean keep: ``parse_rules`` and ``resolve_plan`` turn them into ``None`
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from ptq.errors import ConfigError
-from ptq.spelling import check_keys, nearest
+from ptq.json_values import boolean, field_names, integer, member
+from ptq.spelling import check_keys
 
 GROUP_SIZES = (128, 64, 32, 16)
 WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8)
 ACTIVATION_BITS = (4, 5, 6, 7, 8, 16)
 DEFAULT_PERCENTILE = 99.99
 MAX_TIMESTEP_BUCKETS = 1000
-
-E = TypeVar("E", bound=StrEnum)
+MAX_RANK = 256
 
 
 class Granularity(StrEnum):
@@ -54,6 +54,19 @@ class Rounding(StrEnum):
         return self is not Rounding.NEAREST
 
 
+class Balance(StrEnum):
+    """How the ranges of a layer's input channels are evened out before anything is rounded.
+
+    Inputs are divided by one factor a channel, and the weight's columns multiplied by it. The
+    factor follows the channel's largest value over the trajectory, or a mean of those of its
+    parts in which the parts count more whose loud channels are not the weight's.
+    """
+
+    NONE = "none"
+    SMOOTH = "smooth"
+    SMOOTH_TIME = "smooth-time"
+
+
 class ActivationMode(StrEnum):
     """Where an activation range comes from.
 
@@ -77,6 +90,9 @@ class WeightScheme:
         symmetric: levels −(2^(b−1)−1) … 2^(b−1)−1 without a zero point, else 0 … 2^b−1 with one.
         range_search: ``MIN_MAX``, ``MSE`` or ``HQQ``.
         rounding: how each weight finds its code within the range.
+        balance: how input channels are evened out first.
+        rank: of a branch in floating point that takes the largest singular values away.
+        debias: whether the bias makes up for the mean error of the outputs.
     """
 
     bits: int
@@ -85,6 +101,9 @@ class WeightScheme:
     symmetric: bool = True
     range_search: RangeSearch = RangeSearch.MIN_MAX
     rounding: Rounding = Rounding.NEAREST
+    balance: Balance = Balance.NONE
+    rank: int = 0
+    debias: bool = False
 
     def __post_init__(self) -> None:
         if self.bits not in WEIGHT_BITS:
@@ -98,8 +117,15 @@ class WeightScheme:
             )
         if self.group_size is not None and self.group_size < 1:
             raise ConfigError(f"group size {self.group_size} is not positive; use 16 to 128.")
+        if not 0 <= self.rank <= MAX_RANK:
+            raise ConfigError(f"a branch cannot have rank {self.rank}; use 1 to {MAX_RANK}.")
         if self.range_search is RangeSearch.PERCENTILE:
             raise ConfigError("percentile ranges are for activations; use min_max, mse or hqq.")
+
+    @property
+    def sees_inputs(self) -> bool:
+        """Whether anything but the weight itself decides what is stored."""
+        return self.rounding.needs_data or self.balance is not Balance.NONE or self.debias
 
     @classmethod
     def default(cls, bits: int) -> "WeightScheme":
@@ -120,14 +146,17 @@ class WeightScheme:
             UnknownKeyError: for a key that is not an attribute.
             ConfigError: for a value that does not exist.
         """
-        check_keys(data, _names(cls), owner="a weight scheme")
+        check_keys(data, field_names(cls), owner="a weight scheme")
         return cls(
-            bits=_integer(data, "bits"),
-            granularity=_member(Granularity, data.get("granularity", Granularity.PER_CHANNEL)),
-            group_size=None if data.get("group_size") is None else _integer(data, "group_size"),
-            symmetric=_boolean(data, "symmetric", default=True),
-            range_search=_member(RangeSearch, data.get("range_search", RangeSearch.MIN_MAX)),
-            rounding=_member(Rounding, data.get("rounding", Rounding.NEAREST)),
+            bits=integer(data, "bits"),
+            granularity=member(Granularity, data.get("granularity", Granularity.PER_CHANNEL)),
+            group_size=None if data.get("group_size") is None else integer(data, "group_size"),
+            symmetric=boolean(data, "symmetric", default=True),
+            range_search=member(RangeSearch, data.get("range_search", RangeSearch.MIN_MAX)),
+            rounding=member(Rounding, data.get("rounding", Rounding.NEAREST)),
+            balance=member(Balance, data.get("balance", Balance.NONE)),
+            rank=integer(data, "rank", default=0),
+            debias=boolean(data, "debias", default=False),
         )
 
 
@@ -192,14 +221,14 @@ class ActivationScheme:
             UnknownKeyError: for a key that is not an attribute.
             ConfigError: for a value that does not exist.
         """
-        check_keys(data, _names(cls), owner="an activation scheme")
+        check_keys(data, field_names(cls), owner="an activation scheme")
         return cls(
-            bits=_integer(data, "bits"),
-            mode=_member(ActivationMode, data.get("mode", ActivationMode.STATIC)),
-            range_search=_member(RangeSearch, data.get("range_search", RangeSearch.MIN_MAX)),
+            bits=integer(data, "bits"),
+            mode=member(ActivationMode, data.get("mode", ActivationMode.STATIC)),
+            range_search=member(RangeSearch, data.get("range_search", RangeSearch.MIN_MAX)),
             percentile=float(data.get("percentile", DEFAULT_PERCENTILE)),
-            timestep_buckets=_integer(data, "timestep_buckets", default=1),
-            unsigned=_boolean(data, "unsigned", default=False),
+            timestep_buckets=integer(data, "timestep_buckets", default=1),
+            unsigned=boolean(data, "unsigned", default=False),
         )
 
 
@@ -229,7 +258,7 @@ class LayerScheme:
         Raises:
             UnknownKeyError: for a key other than weight and activation.
         """
-        check_keys(data, _names(cls), owner="a layer scheme")
+        check_keys(data, field_names(cls), owner="a layer scheme")
         weight, activation = data.get("weight"), data.get("activation")
         return cls(
             weight=WeightScheme.from_json(weight) if weight else None,
@@ -243,30 +272,3 @@ KEEP = LayerScheme()
 def resolve_group_size(row: int) -> int | None:
     """Return the largest of 128, 64, 32, 16 that divides ``row``, else ``None`` (per channel)."""
     return next((size for size in GROUP_SIZES if row % size == 0), None)
-
-
-def _names(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))
-
-
-def _integer(data: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = data.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"'{key}' is {value!r}; give a whole number.")
-    return value
-
-
-def _boolean(data: Mapping[str, Any], key: str, *, default: bool) -> bool:
-    value = data.get(key, default)
-    if not isinstance(value, bool):
-        raise ConfigError(f"'{key}' is {value!r}; give true or false.")
-    return value
-
-
-def _member(enum: type[E], value: object) -> E:
-    values = [member.value for member in enum]
-    if value not in values:
-        raise ConfigError(
-            f"{enum.__name__} has no {value!r}; the nearest is '{nearest(str(value), values)}'."
-        )
-    return enum(str(value))

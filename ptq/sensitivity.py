@@ -24,6 +24,7 @@ from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import Prepared, quantize_layer, weight_rows
 from ptq.ranges import noise_power
+from ptq.rounding_target import rounding_target
 from ptq.rule_text import parse_scheme
 from ptq.sensitivities import Sensitivities
 from ptq.weights import QuantizedWeight, output_error
@@ -77,8 +78,9 @@ class SensitivityMeter:
         error, effective = 0.0, rows
         scheme, activation = spec.scheme.weight, spec.scheme.activation
         if scheme is not None:
-            effective = rounded_weight(rows, scheme, info, fitted).dequantize()
-            error += float(output_error(rows, effective, moment).sum())
+            target = rounding_target(rows, scheme, info, self.stats)
+            effective = rounded_weight(target, scheme, info, fitted).dequantize()
+            error += float(output_error(target.rows, effective, target.moment(moment)).sum())
         if activation is not None:
             noise = noise_power(self.stats[info.name], activation)
             error += noise * float(effective.square().sum())
@@ -130,7 +132,10 @@ class SensitivityMeter:
         return {words: {spec.name: spec for spec in layers} for words, layers in plans.items()}
 
     def _codes(self, schemes: Sequence[str]) -> dict[str, dict[str, QuantizedWeight]]:
-        return {words: rounded_weights(self.fitting, self._resolved(words)) for words in schemes}
+        return {
+            words: rounded_weights(self.fitting, self._resolved(words), self.stats)
+            for words in schemes
+        }
 
     def _table(self, measure: str, errors: Mapping[str, Mapping[str, float]]) -> Sensitivities:
         return Sensitivities(

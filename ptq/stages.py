@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
-from ptq.adms.sampling import SamplingSettings, ShouldStop
+from ptq.adms.sampling import Correct, SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
-from ptq.calibration.calibrator import Calibrator, static_buckets
+from ptq.calibration.calibrator import Calibrator, sees_inputs, static_buckets
+from ptq.calibration.correction import SamplerCorrection, fit_correction
 from ptq.calibration.folder import CalibrationFolder
-from ptq.calibration.purposes import Purpose
+from ptq.calibration.purposes import HeldOut, Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
 from ptq.checkpoint import load_packed, packed_plan, save_packed
@@ -29,13 +30,16 @@ from ptq.quantize import quantize_
 from ptq.run_folder import RunFolder
 from ptq.study_config import StudyConfig
 from ptq.study_events import OnEvent, Stage, StudyEvent
+from ptq.tensor_files import read_tensors, write_tensors
 from ptq.weights import QuantizedWeight
 
 PLAN = "plan.json"
 CALIBRATION = "calibration"
 PACKED = "packed"
+CORRECTION = "correction.safetensors"
 FULL, SECOND, QUANTIZED = "reference", "second-seed", "quantized"
 _TIMINGS = "timings.json"
+_STATES_A_STEP = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +116,23 @@ def latents_path(bank: str, sample_id: int) -> str:
     return f"{bank}/{sample_id:03d}.npy"
 
 
-def generate_stage(study: StudyContext, stage: Stage, bank: str, adm: AudioDiffusionModel) -> None:
+def generate_stage(
+    study: StudyContext,
+    stage: Stage,
+    bank: str,
+    adm: AudioDiffusionModel,
+    correct: Correct | None = None,
+) -> None:
     """Generate the clips of one bank that are missing."""
     n = len(study.config.prompts)
     present = frozenset(i for i in range(n) if _is_present(study.run, bank, i))
     seed = study.config.seed + (1 if bank == SECOND else 0)
     request = GenerationRequest(prompts=study.config.prompts, seed=seed, settings=study.settings)
     generator = Generator(
-        adm=adm, batch_size=study.config.batch_size, should_stop=study.should_stop
+        adm=adm,
+        batch_size=study.config.batch_size,
+        should_stop=study.should_stop,
+        correct=correct,
     )
     with study.timed(stage):
         for done, clip in enumerate(generator(request, skip=present), start=len(present) + 1):
@@ -162,7 +175,7 @@ def calibration_folder(study: StudyContext) -> CalibrationFolder:
 
 def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
-    if not static_buckets(plan) and not any(map(rounds_by_data, plan.quantized)):
+    if not static_buckets(plan) and not any(map(sees_inputs, plan.quantized)):
         return {}
     folder = calibration_folder(study)
     if not folder.serves(plan):
@@ -187,7 +200,9 @@ def _calibrate(study: StudyContext, plan: QuantPlan, folder: CalibrationFolder) 
     folder.write(calibrator(plan))
 
 
-def _rounded(study: StudyContext, plan: QuantPlan) -> dict[str, QuantizedWeight]:
+def _rounded(
+    study: StudyContext, plan: QuantPlan, stats: CalibrationStats
+) -> dict[str, QuantizedWeight]:
     """Codes of the weights that are rounded by what calibration saw."""
     if not any(map(rounds_by_data, plan.quantized)):
         return {}
@@ -197,7 +212,7 @@ def _rounded(study: StudyContext, plan: QuantPlan) -> dict[str, QuantizedWeight]
         progress=lambda done, total: study.tell(Stage.QUANTIZE, done, total + 1),
         should_stop=study.should_stop,
     )
-    return rounded_weights(replay, plan)
+    return rounded_weights(replay, plan, stats)
 
 
 def quantize_stage(
@@ -208,7 +223,7 @@ def quantize_stage(
     with study.timed(Stage.QUANTIZE):
         quantized = _packed(study.adm, folder, plan)
         if quantized is None:
-            weights = _rounded(study, plan)
+            weights = _rounded(study, plan, stats)
             quantized = copy.deepcopy(study.adm)
             quantize_(
                 quantized.parts(), plan, stats, weights=weights, should_stop=study.should_stop
@@ -216,6 +231,37 @@ def quantize_stage(
             save_packed(folder, quantized.parts(), plan)
     study.tell(Stage.QUANTIZE, 1, 1, folder)
     return quantized
+
+
+def correct_stage(study: StudyContext, quantized: AudioDiffusionModel) -> Correct | None:
+    """What the sampler undoes of the quantization noise; ``None`` where nobody asked for it.
+
+    It is fitted on prompts that neither ranges nor rounding rest on.
+    """
+    if not study.config.corrected:
+        return None
+    path = study.run.path / PACKED / CORRECTION
+    if not path.exists():
+        with study.timed(Stage.QUANTIZE):
+            write_tensors(path, _fitted(study, quantized).to_tensors())
+    return read_tensors(path, SamplerCorrection.from_tensors)
+
+
+def _fitted(study: StudyContext, quantized: AudioDiffusionModel) -> SamplerCorrection:
+    folder = calibration_folder(study)
+    held_out = HeldOut(
+        adm=study.adm,
+        sampling=study.settings,
+        apart_from=folder.manifest().prompts if folder.exists() else (),
+        batch_size=study.config.batch_size,
+        should_stop=study.should_stop,
+    )
+    states = held_out(Purpose.VALIDATION, _STATES_A_STEP * study.settings.steps)
+    full, close = (
+        Replay(adm=adm, states=states, should_stop=study.should_stop)
+        for adm in (study.adm, quantized)
+    )
+    return fit_correction(full, close)
 
 
 def _packed(adm: AudioDiffusionModel, folder: Path, plan: QuantPlan) -> AudioDiffusionModel | None:

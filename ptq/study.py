@@ -18,6 +18,7 @@ from ptq.stages import (
     SECOND,
     StudyContext,
     calibrate_stage,
+    correct_stage,
     generate_stage,
     plan_stage,
     quantize_stage,
@@ -86,7 +87,7 @@ def _run(study: StudyContext, ear: Ear | str) -> Report:
     generate_stage(study, Stage.REFERENCE, FULL, adm)
     stats = calibrate_stage(study, plan)
     quantized = quantize_stage(study, plan, stats)
-    generate_stage(study, Stage.ESTIMATE, QUANTIZED, quantized)
+    generate_stage(study, Stage.ESTIMATE, QUANTIZED, quantized, correct_stage(study, quantized))
     generate_stage(study, Stage.SECOND_SEED, SECOND, adm)
     report = build_report(study, plan, quantized, ear)
     run.write_text("report.md", to_markdown(report))

@@ -69,6 +69,7 @@ class StudyConfig:
         seconds: Length of a clip.
         batch_size: Clips sampled at once; part of the identity, see ``ptq.generation``.
         calibration: Calibration set.
+        corrected: Whether the sampler undoes what of the quantization noise can be predicted.
     """
 
     adm: str
@@ -80,6 +81,7 @@ class StudyConfig:
     seconds: float = 5.12
     batch_size: int = 4
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.prompts) <= MAX_PROMPTS:

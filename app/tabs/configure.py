@@ -35,7 +35,10 @@ _GLOSSARY = """
   finer for everything else.
 - **`gptq`**: each weight is rounded so that it makes up for the rounding errors before it, as the
   calibration prompts show them; **`adaround`** learns which way to round. Without either, weights
-  are rounded to nearest.
+  are rounded to nearest. **`hqq`** looks for a range in which few weights are wrong.
+- **`smooth`**, **`smooth-time`**: loud input channels are made quieter and the weights louder in
+  return, which changes nothing until both are rounded. **`r32`** keeps a weight's 32 strongest
+  patterns as floats beside the codes. **`debias`** takes the mean error out of a layer's output.
 - **`t10`**: ten activation ranges, one for each tenth of the denoising steps.
 - **`keep`** leaves a layer as it is. The first rule that matches a layer decides.
 """

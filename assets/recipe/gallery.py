@@ -67,7 +67,7 @@ def quantized_copy(
     """A copy of a model at a preset."""
     plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
     states = calibration.sets[Purpose.RECONSTRUCTION]
-    weights = rounded_weights(Replay(adm=adm, states=states), plan)
+    weights = rounded_weights(Replay(adm=adm, states=states), plan, calibration.stats)
     other = copy.deepcopy(adm)
     quantize_(other.parts(), plan, calibration.stats, weights=weights)
     return other

@@ -13,6 +13,7 @@ from ptq.errors import Cancelled
 
 OnStep = Callable[[int, Tensor], None]
 ShouldStop = Callable[[], bool]
+Correct = Callable[[Tensor, int], Tensor]
 
 
 def never_stop() -> bool:
@@ -99,13 +100,14 @@ class Sampler:
     """Samples latents from one ADM.
 
     ``on_step`` receives the step index and the latents after it; ``should_stop`` is asked before
-    every step.
+    every step; ``correct`` is given every guided prediction and its step, and returns a better one.
     """
 
     adm: AudioDiffusionModel
     settings: SamplingSettings
     on_step: OnStep | None = None
     should_stop: ShouldStop = never_stop
+    correct: Correct | None = None
 
     @torch.inference_mode()
     def __call__(
@@ -125,6 +127,8 @@ class Sampler:
                 raise Cancelled(f"Stopped before denoising step {index + 1} of {len(times)}.")
             context = StepContext(step=index, n_steps=len(times), t=t, sample_ids=ids)
             prediction = predict(self.adm, x, conditioning, context, self.settings.guidance)
+            if self.correct is not None:
+                prediction = self.correct(prediction, index)
             x = self.adm.step(prediction, t, x, tape(ids, index, shape))
             if self.on_step is not None:
                 self.on_step(index, x)

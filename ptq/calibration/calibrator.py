@@ -1,7 +1,7 @@
 """Calibrates a model for a plan: chooses prompts and states, and measures what layers see."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
+from ptq.algorithms.smooth import channel_balance
 from ptq.calibration.coverage import coverage_figures, rows_of
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
@@ -18,12 +19,13 @@ from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
 from ptq.calibration.strategies import Candidates, strategy
-from ptq.layer_spec import DENOISER, LayerInfo
-from ptq.layers import inventory
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
+from ptq.layers import get_layer, inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
+from ptq.quantize import weight_rows
 from ptq.resolve import MAX_COMMON_BUCKETS
-from ptq.scheme import ActivationMode
+from ptq.scheme import ActivationMode, Balance
 from ptq.study_config import CalibrationSettings
 
 
@@ -93,7 +95,7 @@ class Calibrator:
             ),
             should_stop=self.should_stop,
         )
-        stats = observe_states(replay, observation)
+        stats = observe_states(replay, self._balanced(observation, plan, replay))
         manifest = CalibrationManifest(
             strategy=chooser.id,
             covering=self.wanted.covering,
@@ -110,6 +112,28 @@ class Calibrator:
             coverage=probe.coverage(chosen, self.wanted.seed),
         )
         return Calibration(stats=stats, sets=sets, manifest=manifest)
+
+    def _balanced(self, wanted: Observation, plan: QuantPlan, replay: Replay) -> Observation:
+        """What to watch once channels are evened out, which takes a replay of its own."""
+        kinds = {
+            spec.name: _balance(spec)
+            for spec in plan.quantized
+            if _balance(spec) is not Balance.NONE
+        }
+        uneven = [info for info in wanted.sites if info.name in kinds]
+        if not uneven:
+            return wanted
+        parts = self.adm.parts()
+        seen = observe_states(replay, replace(wanted, sites=uneven))
+        balances = {
+            info.name: channel_balance(
+                seen[info.name].channel_peak,
+                weight_rows(get_layer(parts, info.name), info),
+                kinds[info.name],
+            )
+            for info in uneven
+        }
+        return replace(wanted, balances=balances)
 
     def _recorder(self, total: int) -> StateRecorder:
         return StateRecorder(
@@ -167,11 +191,23 @@ def static_buckets(plan: QuantPlan) -> dict[str, int]:
 
 
 def serves(stats: CalibrationStats, plan: QuantPlan) -> bool:
-    """Whether statistics, perhaps those of another plan, hold every range that a plan needs."""
-    return all(
+    """Whether statistics, perhaps those of another plan, hold everything that a plan needs."""
+    ranges = all(
         name in stats and stats[name].buckets % buckets == 0
         for name, buckets in static_buckets(plan).items()
     )
+    evened = {name for name, found in stats.items() if found.balance.numel()}
+    balanced = {spec.name for spec in plan.quantized if _balance(spec) is not Balance.NONE}
+    return ranges and evened == balanced
+
+
+def sees_inputs(spec: LayerSpec) -> bool:
+    """Whether what is stored of a layer depends on calibration."""
+    return spec.scheme.weight is not None and spec.scheme.weight.sees_inputs
+
+
+def _balance(spec: LayerSpec) -> Balance:
+    return Balance.NONE if spec.scheme.weight is None else spec.scheme.weight.balance
 
 
 def sites_to_watch(plan: QuantPlan, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
@@ -181,8 +217,11 @@ def sites_to_watch(plan: QuantPlan, layers: Sequence[LayerInfo]) -> list[LayerIn
     watched only where the plan quantizes them.
     """
     static = static_buckets(plan)
+    data = {spec.name for spec in plan.quantized if sees_inputs(spec)}
     return [
         info
         for info in layers
-        if info.name in static or (info.part == DENOISER and info.kind.has_weight)
+        if info.name in static
+        or info.name in data
+        or (info.part == DENOISER and info.kind.has_weight)
     ]

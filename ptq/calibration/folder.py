@@ -1,14 +1,8 @@
 """A calibration on disk: statistics, states and manifest, each file written atomically."""
 
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from ptq.calibration.calibrator import Calibration, serves
 from ptq.calibration.manifest import CalibrationManifest
@@ -19,8 +13,8 @@ from ptq.observers import CalibrationStats, stats_from_tensors, stats_to_tensors
 from ptq.plan import QuantPlan
 from ptq.run_folder import RunFolder, damage
 from ptq.study_config import CalibrationSettings
+from ptq.tensor_files import read_tensors, write_tensors
 
-T = TypeVar("T")
 _MANIFEST, _STATS = "manifest.json", "stats.safetensors"
 
 
@@ -97,8 +91,8 @@ class CalibrationFolder:
         """Write everything."""
         RunFolder(path=self.path).write_text(_MANIFEST, found.manifest.to_json())
         for purpose, states in found.sets.items():
-            self._write_tensors(_states_name(purpose), states.to_tensors())
-        self._write_tensors(_STATS, stats_to_tensors(found.stats))
+            write_tensors(self.path / _states_name(purpose), states.to_tensors())
+        write_tensors(self.stats_path, stats_to_tensors(found.stats))
 
     def _copy(self, other: "CalibrationFolder") -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -127,7 +121,7 @@ class CalibrationFolder:
         Raises:
             CheckpointError: If the file cannot be read.
         """
-        return self._read(_STATS, stats_from_tensors)
+        return read_tensors(self.stats_path, stats_from_tensors)
 
     def states(self, purpose: Purpose = Purpose.STATISTICS) -> StateSet:
         """The states of one purpose.
@@ -136,20 +130,7 @@ class CalibrationFolder:
             CheckpointError: If their file cannot be read.
         """
         manifest = self.manifest()
-        return self._read(
-            _states_name(purpose),
+        return read_tensors(
+            self.path / _states_name(purpose),
             lambda tensors: StateSet.from_tensors(tensors, manifest.prompts, manifest.sampling),
         )
-
-    def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        target = RunFolder(path=self.path).file(name)
-        partial = target.with_name(target.name + ".partial")
-        save_file(dict(tensors), partial)
-        partial.replace(target)
-
-    def _read(self, name: str, take: Callable[[dict[str, Tensor]], T]) -> T:
-        path = self.path / name
-        try:
-            return take(load_file(path))
-        except (OSError, KeyError, SafetensorError) as error:
-            raise CheckpointError(damage(path, error)) from error

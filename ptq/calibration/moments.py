@@ -11,13 +11,13 @@ from ptq.errors import CalibrationError
 from ptq.layer_spec import LayerInfo, LayerKind
 from ptq.layers import get_layer
 from ptq.observers import even_stride
+from ptq.quantized_layer import EDGES
 
 # What is held at once; what does not fit takes another replay.
 MOST_BYTES = 2 << 30
 _FLOAT_BYTES = 4
 # Rows of one sample that are taken in; neighbours on a spectrogram say nearly the same.
 _ROWS = 512
-_EDGES = "_reversed_padding_repeated_twice"  # what nn.Conv2d hands to pad
 
 
 def input_rows(layer: nn.Module, kind: LayerKind, values: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def input_rows(layer: nn.Module, kind: LayerKind, values: Tensor) -> Tensor:
     """
     if kind is LayerKind.LINEAR:
         return values.reshape(-1, values.shape[-1])
-    pads = getattr(layer, _EDGES)
+    pads = getattr(layer, EDGES)
     mode = layer.padding_mode if layer.padding_mode != "zeros" else "constant"
     padded = F.pad(values, pads, mode=str(mode)) if any(pads) else values
     if kind is LayerKind.CONV1D:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from ptq.calibration.replay import OnInput, Replay, watching
 from ptq.context import active_bucket
 from ptq.layer_spec import DENOISER, LayerInfo
-from ptq.modules import channel_axis
 from ptq.observers import CalibrationStats, LayerObserver
+from ptq.quantized_layer import channel_axis
 
 # Bucketed histograms are shown on the page; ten divide the default 20 steps evenly.
 DEFAULT_BUCKETS = 10
@@ -23,10 +23,12 @@ class Observation:
     Attributes:
         sites: Layers, from the inventory with its splits.
         buckets: Timestep buckets of the denoiser's layers; other parts have one.
+        balances: What the input channels of some layers are divided by first.
     """
 
     sites: Sequence[LayerInfo]
     buckets: int = DEFAULT_BUCKETS
+    balances: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @contextmanager
@@ -38,7 +40,12 @@ def observing(
     watchers: dict[str, OnInput] = {}
     for info in wanted.sites:
         n = wanted.buckets if info.part == DENOISER else 1
-        observer = LayerObserver(channel_axis=channel_axis(info.kind), split=info.split, buckets=n)
+        observer = LayerObserver(
+            channel_axis=channel_axis(info.kind),
+            split=info.split,
+            buckets=n,
+            balance=wanted.balances.get(info.name),
+        )
         observers[info.name] = observer
         watchers[info.name] = _watcher(observer, n)
     with watching(parts, watchers):
@@ -59,7 +66,7 @@ def observe_states(replay: Replay, wanted: Observation) -> CalibrationStats:
         Cancelled: As soon as the replay is told to stop.
     """
     watched = tuple(info for info in wanted.sites if info.kind.has_input)
-    observation = Observation(sites=watched, buckets=wanted.buckets)
+    observation = replace(wanted, sites=watched)
     with observing(replay.adm.parts(), observation) as observers:
         replay({info.part for info in watched})
         # An autoencoder's encoder never runs in generation: it has no statistics, and needs none.

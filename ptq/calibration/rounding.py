@@ -12,8 +12,10 @@ from ptq.calibration.replay import Replay
 from ptq.errors import Cancelled
 from ptq.layer_spec import LayerInfo, LayerSpec
 from ptq.layers import get_layer, inventory
+from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
+from ptq.rounding_target import RoundingTarget, rounding_target
 from ptq.scheme import Rounding, WeightScheme
 from ptq.weights import QuantizedWeight
 
@@ -21,35 +23,42 @@ _METHODS = MappingProxyType({Rounding.GPTQ: gptq_codes, Rounding.ADAROUND: adaro
 
 
 def rounds_by_data(spec: LayerSpec) -> bool:
-    """Whether the codes of a layer depend on calibration."""
+    """Whether the codes of a layer depend on the second moments of its input."""
     weight = spec.scheme.weight
     return weight is not None and weight.rounding.needs_data
 
 
 def rounded_weight(
-    rows: Tensor, scheme: WeightScheme, info: LayerInfo, moment: Tensor
+    target: RoundingTarget, scheme: WeightScheme, info: LayerInfo, moment: Tensor
 ) -> QuantizedWeight:
     """Quantize one weight, and round it as its scheme says.
 
     Args:
-        rows: the weight as a matrix (rows, columns).
+        target: what the codes have to stand for.
         scheme: with a concrete group size if it is per group.
         info: the layer.
-        moment: second moment of its input (columns, columns).
+        moment: second moment of the layer's input (columns, columns).
     """
-    start = quantize_weight(rows, scheme, info.columns)
+    start = quantize_weight(target.rows, scheme, info.columns)
     method = _METHODS.get(scheme.rounding)
-    return start if method is None else method(rows, start, scheme, moment)
+    if method is None:
+        return start
+    return method(target.rows, start, scheme, target.moment(moment))
 
 
 def rounded_weights(
-    replay: Replay, plan: QuantPlan, *, most_bytes: int = MOST_BYTES
+    replay: Replay,
+    plan: QuantPlan,
+    stats: CalibrationStats | None = None,
+    *,
+    most_bytes: int = MOST_BYTES,
 ) -> dict[str, QuantizedWeight]:
     """Return the codes of every layer that the plan rounds by data, by layer name.
 
     Args:
         replay: The full-precision model, and the states that it is calibrated on.
         plan: Resolved for this model.
+        stats: Hold what input channels are divided by, where the plan balances them.
         most_bytes: What the second moments may take at once.
 
     Raises:
@@ -67,5 +76,6 @@ def rounded_weights(
         if replay.should_stop():
             raise Cancelled(f"Stopped before {info.name} was rounded.")
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]
-        found[info.name] = rounded_weight(rows, scheme, info, moment)
+        target = rounding_target(rows, scheme, info, stats or {})
+        found[info.name] = rounded_weight(target, scheme, info, moment)
     return found

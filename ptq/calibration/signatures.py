@@ -13,9 +13,9 @@ from ptq.context import current_step
 from ptq.errors import CalibrationError
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import get_layer, inventory
-from ptq.modules import channel_axis
 from ptq.observers import even_stride
 from ptq.quantize import weight_rows
+from ptq.quantized_layer import channel_axis
 
 _SAMPLED = 4096
 _TAIL = 0.999

@@ -14,7 +14,8 @@ from ptq.context import StepContext, current_step, step_context
 from ptq.errors import CalibrationError, LayerError
 from ptq.layer_spec import LayerKind
 from ptq.layers import get_layer, inventory, layer_kind, set_layer_
-from ptq.modules import QuantConv2d, QuantizedLayer, quantized_layer
+from ptq.modules import QuantConv2d, quantized_layer
+from ptq.quantized_layer import QuantizedLayer
 from ptq.scheme import ActivationMode, ActivationScheme, Granularity, WeightScheme
 from ptq.sites import AttentionProbabilities
 from ptq.weights import QuantizedWeight, from_rows, to_rows

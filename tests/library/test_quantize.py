@@ -13,10 +13,11 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.context import StepContext, step_context
 from ptq.errors import CalibrationError, Cancelled, LayerError
 from ptq.layers import inventory
-from ptq.modules import QuantConv2d, QuantizedLayer, QuantLinear
+from ptq.modules import QuantConv2d, QuantLinear
 from ptq.observers import LayerObserver, LayerStats
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
+from ptq.quantized_layer import QuantizedLayer
 from ptq.scheme import WeightScheme
 
 Parts = dict[str, nn.Module]

@@ -1,0 +1,89 @@
+"""What codes have to stand for: a weight, evened out and without its low-rank branch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptq.algorithms.lowrank import low_rank
+from ptq.errors import CalibrationError
+from ptq.layer_spec import LayerInfo, branch_rank
+from ptq.observers import CalibrationStats
+from ptq.scheme import Balance, WeightScheme
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoundingTarget:
+    """A weight, ready to be rounded.
+
+    Attributes:
+        rows: float32 (rows, columns).
+        balance: what input channels are divided by (channels,), ``None`` where they are not.
+        branch: factors (rows, rank) and (rank, columns) in float16, ``None`` without a branch.
+    """
+
+    rows: Tensor
+    balance: Tensor | None = None
+    branch: tuple[Tensor, Tensor] | None = None
+
+    def moment(self, moment: Tensor) -> Tensor:
+        """Second moment of the inputs that the codes are multiplied with.
+
+        Args:
+            moment: of the layer's own inputs (columns, columns).
+        """
+        if self.balance is None:
+            return moment
+        per_column = per_channel_columns(self.balance, moment.shape[0])
+        return moment / per_column[:, None] / per_column
+
+
+def rounding_target(
+    rows: Tensor, scheme: WeightScheme, info: LayerInfo, stats: CalibrationStats
+) -> RoundingTarget:
+    """Even a weight out and take its branch off.
+
+    Args:
+        rows: the weight as a matrix (rows, columns).
+        scheme: of the layer.
+        info: the layer.
+        stats: hold what its input channels are divided by.
+
+    Raises:
+        CalibrationError: when they do not.
+    """
+    rows = rows.float()
+    balance = None
+    if scheme.balance is not Balance.NONE:
+        found = stats.get(info.name)
+        if found is None or not found.balance.numel():
+            raise CalibrationError(
+                f"{info.name} was calibrated without balance; calibrate again with this plan."
+            )
+        balance = found.balance
+        rows = rows * per_channel_columns(balance, rows.shape[1])
+    rank = branch_rank(scheme, info)
+    branch = low_rank(rows, rank) if rank else None
+    if branch is not None:
+        rows = rows - branch[0].float() @ branch[1].float()
+    return RoundingTarget(rows=rows, balance=balance, branch=branch)
+
+
+def per_channel_columns(per_channel: Tensor, columns: int) -> Tensor:
+    """Repeat one number a channel for each of the channel's columns."""
+    return per_channel.repeat_interleave(columns // len(per_channel))
+
+
+def corrected_bias(bias: Tensor, error: Tensor, channel_mean: Tensor) -> Tensor:
+    """A bias that makes up for the mean error of the outputs, exact in float16.
+
+    Windows of a convolution are taken to see the mean of their channel everywhere: only padded
+    edges see less.
+
+    Args:
+        bias: as it was (rows,).
+        error: the weight minus what stands for it (rows, columns).
+        channel_mean: E[x] of each input channel.
+    """
+    means = per_channel_columns(channel_mean, error.shape[1]).double()
+    return (bias.double() + error.double() @ means).to(torch.float16).to(bias.dtype)

@@ -1,0 +1,111 @@
+"""PTQD: the predictable part of the quantization noise is found, and undone while sampling."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptq.adms.audioldm import AudioLDM
+from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings
+from ptq.calibration.correction import SamplerCorrection, fit_correction
+from ptq.calibration.purposes import spread
+from ptq.calibration.replay import Replay
+from ptq.calibration.states import StateRecorder, StateSet, all_states
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import CalibrationError
+from ptq.layers import get_layer
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import CalibrationSettings, StudyConfig
+
+STEPS = 4
+SETTINGS = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
+
+
+@pytest.fixture(scope="module")
+def states(tiny_adm: AudioLDM) -> StateSet:
+    prompts = ("a dog barks", "rain falls", "a bell rings")
+    pool = StateRecorder(adm=tiny_adm, settings=SETTINGS, seed=1).record(prompts)
+    return StateSet.of(pool, spread(all_states(pool), 12, 1))
+
+
+@pytest.fixture(scope="module")
+def louder(tiny_adm: AudioLDM) -> AudioLDM:
+    """A model that says a quarter too much, and a little more of one channel."""
+    other = copy.deepcopy(tiny_adm)
+    last = get_layer(other.parts(), "denoiser.conv_out")
+    with torch.no_grad():
+        last.get_parameter("weight").mul_(1.25)
+        last.get_parameter("bias").mul_(1.25)
+        last.get_parameter("bias")[0] += 0.1
+    return other
+
+
+def test_noise_that_follows_the_prediction_is_found(
+    tiny_adm: AudioLDM, louder: AudioLDM, states: StateSet
+) -> None:
+    found = fit_correction(Replay(adm=tiny_adm, states=states), Replay(adm=louder, states=states))
+    assert torch.allclose(found.scale, torch.full((STEPS,), 0.25), atol=0.02)
+    assert float(found.mean[:, 0].mean()) == pytest.approx(0.1, abs=0.02)
+    assert float(found.deviation.max()) < 0.02
+
+
+def test_the_sampler_undoes_it(tiny_adm: AudioLDM, louder: AudioLDM, states: StateSet) -> None:
+    correct = fit_correction(Replay(adm=tiny_adm, states=states), Replay(adm=louder, states=states))
+    conditioning = tiny_adm.encode(("a train passes", "a cat meows"))
+    tape = NoiseTape(7)
+    exact = Sampler(adm=tiny_adm, settings=SETTINGS)(conditioning, tape, (0, 1))
+    plain = Sampler(adm=louder, settings=SETTINGS)(conditioning, tape, (0, 1))
+    undone = Sampler(adm=louder, settings=SETTINGS, correct=correct)(conditioning, tape, (0, 1))
+    assert (undone - exact).norm() < 0.1 * (plain - exact).norm()
+
+
+def test_a_model_without_noise_is_left_alone(tiny_adm: AudioLDM, states: StateSet) -> None:
+    replay = Replay(adm=tiny_adm, states=states)
+    found = fit_correction(replay, replay)
+    assert not found.scale.any()
+    assert not found.mean.any()
+    predicted = torch.ones(2, 8, 4, 4)
+    assert torch.equal(found(predicted, 1), predicted)
+
+
+def test_a_shrunken_prediction_is_not_blown_up(tiny_adm: AudioLDM, states: StateSet) -> None:
+    """As in the paper's code: k is never negative."""
+    quiet = copy.deepcopy(tiny_adm)
+    with torch.no_grad():
+        get_layer(quiet.parts(), "denoiser.conv_out").get_parameter("weight").mul_(0.5)
+    found = fit_correction(Replay(adm=tiny_adm, states=states), Replay(adm=quiet, states=states))
+    assert not found.scale.any()
+
+
+def test_a_step_without_states_is_named(tiny_adm: AudioLDM, states: StateSet) -> None:
+    kept = states.steps != 2
+    fewer = replace(
+        states, inputs=states.inputs[kept], rows=states.rows[kept], steps=states.steps[kept]
+    )
+    replay = Replay(adm=tiny_adm, states=fewer)
+    with pytest.raises(CalibrationError, match="No held-out state lies at step 3"):
+        fit_correction(replay, replay)
+
+
+def test_a_corrected_study_keeps_its_correction(tiny_adm: AudioLDM, tmp_path: Path) -> None:
+    config = StudyConfig(
+        adm=tiny_adm.id,
+        quant=QuantConfig(name="rough", rules=parse_rules("denoiser.* = w2 channel a8")),
+        prompts=("a dog barks",),
+        steps=2,
+        seconds=0.64,
+        calibration=CalibrationSettings(prompts=1, states=1, reconstruction=1),
+        corrected=True,
+    )
+    corrected = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    path = run_folder_of(config, tiny_adm, tmp_path).path / "packed/correction.safetensors"
+    assert path.exists()
+    plain = run_study(replace(config, corrected=False), tiny_adm, runs=tmp_path, ear="no ear")
+    assert corrected.paired.latent_sqnr_db != plain.paired.latent_sqnr_db
+    assert corrected.settings["corrected"] is True
+    found = SamplerCorrection.from_tensors(
+        {"scale": torch.zeros(2), "mean": torch.zeros(2, 8), "deviation": torch.ones(2)}
+    )
+    assert found.to_tensors().keys() == {"scale", "mean", "deviation"}
