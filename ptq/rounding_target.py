@@ -26,6 +26,14 @@ class RoundingTarget:
     balance: Tensor | None = None
     branch: tuple[Tensor, Tensor] | None = None
 
+    def effective(self, estimate: Tensor) -> Tensor:
+        """The weight that a layer computes with when ``estimate`` stands for these rows."""
+        if self.branch is not None:
+            estimate = estimate + self.branch[0].float() @ self.branch[1].float()
+        if self.balance is not None:
+            estimate = estimate / per_channel_columns(self.balance, estimate.shape[1])
+        return estimate
+
     def moment(self, moment: Tensor) -> Tensor:
         """Second moment of the inputs that the codes are multiplied with.
 

@@ -47,6 +47,7 @@ class Rounding(StrEnum):
     NEAREST = "nearest"
     GPTQ = "gptq"
     ADAROUND = "adaround"
+    BRECQ = "brecq"
 
     @property
     def needs_data(self) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import adaround_codes
 from ptq.algorithms.gptq import gptq_codes
+from ptq.calibration.blocks import block_of, reconstructed_weights
 from ptq.calibration.moments import MOST_BYTES, each_moment
 from ptq.calibration.replay import Replay
 from ptq.errors import Cancelled
@@ -19,7 +20,13 @@ from ptq.rounding_target import RoundingTarget, rounding_target
 from ptq.scheme import Rounding, WeightScheme
 from ptq.weights import QuantizedWeight
 
-_METHODS = MappingProxyType({Rounding.GPTQ: gptq_codes, Rounding.ADAROUND: adaround_codes})
+_METHODS = MappingProxyType(
+    {
+        Rounding.GPTQ: gptq_codes,
+        Rounding.ADAROUND: adaround_codes,
+        Rounding.BRECQ: adaround_codes,  # of layers that are in no block
+    }
+)
 
 
 def rounds_by_data(spec: LayerSpec) -> bool:
@@ -71,8 +78,14 @@ def rounded_weights(
         for spec in plan.quantized
         if spec.scheme.weight is not None and rounds_by_data(spec)
     }
-    found: dict[str, QuantizedWeight] = {}
-    for info, moment in each_moment(replay, [infos[name] for name in schemes], most_bytes):
+    in_blocks = [
+        infos[name]
+        for name, scheme in schemes.items()
+        if scheme.rounding is Rounding.BRECQ and block_of(name) is not None
+    ]
+    found = reconstructed_weights(replay, in_blocks, schemes, stats or {})
+    alone = [infos[name] for name in schemes if name not in found]
+    for info, moment in each_moment(replay, alone, most_bytes):
         if replay.should_stop():
             raise Cancelled(f"Stopped before {info.name} was rounded.")
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]

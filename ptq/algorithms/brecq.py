@@ -1,0 +1,121 @@
+"""BRECQ (Li et al. 2021, arXiv 2102.05426): learn the rounding of a whole block at once.
+
+Layers of a block make up for each other's errors where rounding is learnt on what the block puts
+out, instead of layer by layer. The soft choice between two neighbouring codes, its regulariser and
+their annealing are AdaRound's; Q-Diffusion (Li et al. 2023, arXiv 2302.04304) uses the same for
+diffusion models. The block's inputs are those of the full-precision model.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptq.algorithms.adaround import SoftCodes
+from ptq.scheme import WeightScheme
+from ptq.weights import QuantizedWeight
+
+ITERATIONS = 200
+_RATE = 5e-2
+_WARM_UP = 0.2
+_SHARPEST, _SOFTEST = 2.0, 20.0
+_PULL = 1.0
+_QUIETEST = 1e-30
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+Run = Callable[[Mapping[str, Tensor], Call], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockLayer:
+    """One layer of a block.
+
+    Attributes:
+        rows: what the codes have to stand for (rows, columns).
+        start: its rounding to nearest.
+        scheme: what ``start`` was made with.
+    """
+
+    rows: Tensor
+    start: QuantizedWeight
+    scheme: WeightScheme
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockData:
+    """What a block was given and what it said, call by call, in full precision."""
+
+    calls: Sequence[Call]
+    outputs: Sequence[Tensor]
+
+    def error(self, run: Run, estimates: Mapping[str, Tensor]) -> float:
+        """Mean squared error of the block with other weights, over all calls."""
+        with torch.no_grad():
+            errors = [
+                (run(estimates, call) - output).square().mean()
+                for call, output in zip(self.calls, self.outputs, strict=True)
+            ]
+        return float(torch.stack(errors).mean())
+
+
+def brecq_codes(
+    layers: Mapping[str, BlockLayer],
+    data: BlockData,
+    run: Run,
+    seed: int = 0,
+    iterations: int = ITERATIONS,
+) -> dict[str, QuantizedWeight]:
+    """Return learnt codes of every layer; the block never gets worse.
+
+    Args:
+        layers: by name.
+        data: calls and outputs of the block.
+        run: computes the block with estimates of the layers' rows.
+        seed: of the order in which calls are taken.
+        iterations: gradient steps.
+    """
+    soft = {
+        name: SoftCodes(layer.rows.float(), layer.start, layer.scheme)
+        for name, layer in layers.items()
+    }
+    nearest = {name: layer.start.dequantize() for name, layer in layers.items()}
+    before = data.error(run, nearest)
+    _train(soft, data, run, before, seed, iterations)
+    found = {
+        name: replace(layer.start, codes=soft[name].hard().to(layer.start.codes.dtype))
+        for name, layer in layers.items()
+    }
+    after = data.error(run, {name: weight.dequantize() for name, weight in found.items()})
+    return found if after < before else {name: layer.start for name, layer in layers.items()}
+
+
+def _train(
+    soft: Mapping[str, SoftCodes],
+    data: BlockData,
+    run: Run,
+    unit: float,
+    seed: int,
+    iterations: int,
+) -> None:
+    logits = [codes.logits for codes in soft.values()]
+    optimizer = torch.optim.Adam(logits, lr=_RATE)
+    generator = torch.Generator().manual_seed(seed)
+    warm = round(_WARM_UP * iterations)
+    for step in range(iterations):
+        index = int(torch.randint(len(data.calls), (1,), generator=generator))
+        said = run({name: codes.weight() for name, codes in soft.items()}, data.calls[index])
+        loss = (said - data.outputs[index]).square().mean() / max(unit, _QUIETEST)
+        if step >= warm:
+            left = 0.5 * (1 + math.cos(math.pi * (step - warm) / (iterations - warm)))
+            sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * left
+            undecided = [
+                (1 - (2 * codes.shares() - 1).abs().pow(sharpness)).mean()
+                for codes in soft.values()
+            ]
+            loss = loss + _PULL * torch.stack(undecided).sum()
+        for parameter, gradient in zip(logits, torch.autograd.grad(loss, logits), strict=True):
+            parameter.grad = gradient
+        optimizer.step()

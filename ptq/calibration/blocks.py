@@ -1,0 +1,150 @@
+"""Reconstructs the denoiser block by block: rounding that is learnt on what a block puts out."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ptq.algorithms import quantize_weight
+from ptq.algorithms.brecq import ITERATIONS, BlockData, BlockLayer, Call, brecq_codes
+from ptq.calibration.replay import Replay
+from ptq.errors import Cancelled
+from ptq.layer_spec import DENOISER, LayerInfo
+from ptq.layers import get_layer
+from ptq.observers import CalibrationStats
+from ptq.quantize import weight_rows
+from ptq.rounding_target import RoundingTarget, rounding_target
+from ptq.scheme import WeightScheme
+from ptq.weights import QuantizedWeight, from_rows
+
+# Residual and transformer blocks by diffusers' names; other layers are rounded one by one.
+_BLOCK = re.compile(rf"({DENOISER}\..*?\.(?:resnets|transformer_blocks)\.\d+)\.")
+# Blocks whose inputs and outputs are held at once.
+_AT_ONCE = 6
+
+
+def block_of(layer: str) -> str | None:
+    """Name of the block that a layer belongs to, if it belongs to one."""
+    match = _BLOCK.match(layer)
+    return match.group(1) if match else None
+
+
+def reconstructed_weights(
+    replay: Replay,
+    infos: Sequence[LayerInfo],
+    schemes: Mapping[str, WeightScheme],
+    stats: CalibrationStats,
+    iterations: int = ITERATIONS,
+) -> dict[str, QuantizedWeight]:
+    """Return the codes of layers that lie in blocks.
+
+    Args:
+        replay: The full-precision model, and the states that rounding looks at.
+        infos: Layers of blocks.
+        schemes: By layer name.
+        stats: Hold what input channels are divided by, where a scheme balances them.
+        iterations: Gradient steps a block.
+
+    Raises:
+        Cancelled: As soon as the replay is told to stop.
+    """
+    members: dict[str, list[LayerInfo]] = {}
+    for info in infos:
+        members.setdefault(block_of(info.name) or info.name, []).append(info)
+    parts = replay.adm.parts()
+    found: dict[str, QuantizedWeight] = {}
+    for name, data in _recorded(replay, tuple(members)):
+        if replay.should_stop():
+            raise Cancelled(f"Stopped before {name} was reconstructed.")
+        targets = {
+            info.name: rounding_target(
+                weight_rows(get_layer(parts, info.name), info), schemes[info.name], info, stats
+            )
+            for info in members[name]
+        }
+        block = _Block(name, get_layer(parts, name), members[name], targets)
+        layers = {
+            info.name: BlockLayer(
+                rows=targets[info.name].rows,
+                start=quantize_weight(targets[info.name].rows, schemes[info.name], info.columns),
+                scheme=schemes[info.name],
+            )
+            for info in members[name]
+        }
+        found |= brecq_codes(layers, data, block, iterations=iterations)
+    return found
+
+
+class _Block:
+    """A block that is run with other weights than its own."""
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        infos: Sequence[LayerInfo],
+        targets: Mapping[str, RoundingTarget],
+    ) -> None:
+        self._module, self._infos, self._targets = module, infos, targets
+        self._keys = {info.name: f"{info.name.removeprefix(name + '.')}.weight" for info in infos}
+
+    def __call__(self, estimates: Mapping[str, Tensor], call: Call) -> Tensor:
+        weights = {
+            self._keys[info.name]: from_rows(
+                self._targets[info.name].effective(estimates[info.name]),
+                info.weight_shape,
+                info.kind,
+            )
+            for info in self._infos
+        }
+        output: Tensor = functional_call(self._module, weights, *call)
+        return output
+
+
+def _recorded(replay: Replay, names: Sequence[str]) -> Iterator[tuple[str, BlockData]]:
+    """Every block with what it is given and says, a few at a time."""
+    for start in range(0, len(names), _AT_ONCE):
+        here = names[start : start + _AT_ONCE]
+        calls: dict[str, list[tuple[Call, Tensor]]] = {name: [] for name in here}
+        with _recording(replay.adm.parts(), calls):
+            replay({DENOISER})
+        for name in here:
+            # Tensors of inference mode take no part in training; their copies do.
+            pairs = [(_copied(call), output.clone()) for call, output in calls.pop(name)]
+            yield name, BlockData(calls=[p[0] for p in pairs], outputs=[p[1] for p in pairs])
+
+
+@contextmanager
+def _recording(
+    parts: Mapping[str, nn.Module], calls: Mapping[str, list[tuple[Call, Tensor]]]
+) -> Iterator[None]:
+    handles = []
+    try:
+        for name, kept in calls.items():
+
+            def hook(
+                _module: nn.Module,
+                args: tuple[object, ...],
+                kwargs: dict[str, object],
+                output: Tensor,
+                kept: list[tuple[Call, Tensor]] = kept,
+            ) -> None:
+                kept.append(((args, dict(kwargs)), output))
+
+            module = get_layer(parts, name)
+            handles.append(module.register_forward_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _copied(call: Call) -> Call:
+    def copy(value: object) -> object:
+        return value.clone() if isinstance(value, torch.Tensor) else value
+
+    args, kwargs = call
+    return tuple(map(copy, args)), {key: copy(value) for key, value in kwargs.items()}
