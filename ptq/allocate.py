@@ -6,8 +6,9 @@ cheapest sum within the budget is found exactly. That errors add up is an assump
 of the plan has to confirm.
 """
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.sparse import csr_array
 
 from ptq.config import QuantConfig, QuantRule
 from ptq.errors import ConfigError
-from ptq.layer_spec import LayerInfo, LayerSpec
+from ptq.layer_spec import DENOISER, FLOAT_BITS, LayerInfo, LayerSpec
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.sensitivities import Sensitivities
 
@@ -52,6 +53,7 @@ class _Choice:
 
     specs: tuple[LayerSpec, ...]
     bytes_: int
+    bits: int
     error: float
 
 
@@ -82,9 +84,12 @@ class Allocator:
             _choices(names, infos, sensitivities)
             for names in _coupled(sensitivities.errors).values()
         ]
-        measured = sensitivities.errors
-        self._fixed = sum(
-            spec.bytes_stored(infos[spec.name]) for spec in base.layers if spec.name not in measured
+        others = [spec for spec in base.layers if spec.name not in sensitivities.errors]
+        self._fixed = sum(spec.bytes_stored(infos[spec.name]) for spec in others)
+        self._fixed_bits = sum(
+            nominal_bits(spec, infos[spec.name])
+            for spec in others
+            if infos[spec.name].part == DENOISER
         )
 
     def limits(self) -> tuple[int, int]:
@@ -103,11 +108,39 @@ class Allocator:
             raise ConfigError(
                 f"no plan takes {size_bytes / 1e6:.2f} MB; the smallest takes {least / 1e6:.2f} MB."
             )
-        budget, chosen = size_bytes - self._fixed, list[_Choice]()
-        # The solver keeps within a budget but for its tolerance, which is bytes, not none.
-        while not chosen or self._fixed + sum(choice.bytes_ for choice in chosen) > size_bytes:
-            chosen = _solve(self._choices, budget)
-            budget -= _SLACK_BYTES
+        chosen = self._best(size_bytes - self._fixed, lambda choice: choice.bytes_, _SLACK_BYTES)
+        return self._allocation(chosen, name)
+
+    def with_mean_bits(self, bits: float, name: str = "allocated") -> Allocation:
+        """Return the plan with the least sum of errors and no more bits a denoiser weight.
+
+        Args:
+            bits: nominal bits, kept weights counting 16; scales are not counted.
+            name: of the plan.
+
+        Raises:
+            ConfigError: If no plan has so few.
+        """
+        weights = sum(info.parameters for info in self._inventory if info.part == DENOISER)
+        budget = math.floor(bits * weights) - self._fixed_bits
+        least = sum(min(choice.bits for choice in row) for row in self._choices)
+        if budget < least:
+            raise ConfigError(
+                f"no plan has {bits:g} bits a weight of the denoiser; the smallest has "
+                f"{(least + self._fixed_bits) / weights:.2f}."
+            )
+        chosen = self._best(budget, lambda choice: choice.bits, 8 * _SLACK_BYTES)
+        return self._allocation(chosen, name)
+
+    def _best(self, budget: int, cost: Callable[[_Choice], int], slack: int) -> list[_Choice]:
+        room, chosen = budget, list[_Choice]()
+        # The solver keeps within a budget but for its tolerance, which is small, not none.
+        while not chosen or sum(map(cost, chosen)) > budget:
+            chosen = _solve(self._choices, room, cost)
+            room -= slack
+        return chosen
+
+    def _allocation(self, chosen: Sequence[_Choice], name: str) -> Allocation:
         specs = {spec.name: spec for choice in chosen for spec in choice.specs}
         layers = tuple(specs.get(spec.name, spec) for spec in self._base.layers)
         plan = replace(self._base, name=name, layers=layers)
@@ -153,16 +186,25 @@ def _choices(
             _Choice(
                 specs=specs,
                 bytes_=sum(spec.bytes_stored(infos[spec.name]) for spec in specs),
+                bits=sum(nominal_bits(spec, infos[spec.name]) for spec in specs),
                 error=sum(sensitivities.errors[n][words] for n in names),
             )
         )
     return found
 
 
-def _solve(choices: Sequence[Sequence[_Choice]], budget: int) -> list[_Choice]:
+def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
+    """Bits of a layer's weights, 16 each where they are kept; scales are not counted."""
+    weight = spec.scheme.weight
+    return info.parameters * (FLOAT_BITS if weight is None else weight.bits)
+
+
+def _solve(
+    choices: Sequence[Sequence[_Choice]], budget: int, cost: Callable[[_Choice], int]
+) -> list[_Choice]:
     flat = [(layer, choice) for layer, row in enumerate(choices) for choice in row]
     errors = np.array([choice.error for _, choice in flat])
-    sizes = np.array([choice.bytes_ for _, choice in flat], dtype=np.float64)
+    costs = np.array([cost(choice) for _, choice in flat], dtype=np.float64)
     layers = np.array([layer for layer, _ in flat])
     one_each = csr_array((np.ones(len(flat)), (layers, np.arange(len(flat)))))
     # Errors span orders of magnitude: in units of their mean the solver's tolerances fit.
@@ -172,12 +214,12 @@ def _solve(choices: Sequence[Sequence[_Choice]], budget: int) -> list[_Choice]:
         errors / unit,
         constraints=[
             LinearConstraint(one_each, 1, 1),
-            LinearConstraint(sizes[None] / scale, -np.inf, budget / scale),
+            LinearConstraint(costs[None] / scale, -np.inf, budget / scale),
         ],
         integrality=np.ones(len(flat)),
         bounds=Bounds(0, 1),
         options={"mip_rel_gap": _EXACT},
     )
     if result.x is None:
-        raise ConfigError(f"no plan was found within {budget / 1e6:.2f} MB ({result.message}).")
+        raise ConfigError(f"no plan was found within the budget ({result.message}).")
     return [choice for (_, choice), taken in zip(flat, result.x, strict=True) if taken > 0.5]

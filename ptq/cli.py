@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptq.cli_budget import allocated, budget_options, measured, sensitivity_options
+from ptq.cli_budget import allocated, budget_options, smallest_found, smallest_options
 from ptq.cli_options import (
     guidance_of,
     plan_options,
@@ -21,10 +21,16 @@ from ptq.cli_options import (
     study_options,
 )
 from ptq.cli_prompts import audit_text, augmented_path
+from ptq.cli_runs import compared, read_run
+from ptq.cli_sensitivity import (
+    additivity_figures,
+    additivity_text,
+    measured,
+    sensitivity_options,
+)
 from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
-from ptq.report import Report, read_report
-from ptq.report_markdown import megabytes, number, summary_rows, table
-from ptq.run_folder import REPORT_NAME, check_link
+from ptq.report_markdown import megabytes, summary_rows, table
+from ptq.run_folder import check_link
 from ptq.study_config import check_sampling
 from ptq.study_events import StudyEvent
 
@@ -83,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     allocate = add("allocate", _allocate, "adm")
     plan_options(allocate)
     budget_options(allocate)
+    smallest = add("smallest", _smallest, "adm")
+    study_options(smallest)
+    smallest_options(smallest)
     generate = add("generate", _generate, "adm", "prompt")
     sampling_options(generate)
     generate.add_argument("--out", type=Path, default=Path("clip.flac"))
@@ -214,14 +223,24 @@ def _quantize(arguments: argparse.Namespace) -> None:
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
     """Measure how much each layer minds each way of quantizing it."""
-    found = measured(_staged(arguments), arguments)
+    found, check = measured(_staged(arguments), arguments)
     value = {"path": str(arguments.to), "layers": len(found.errors), "measure": found.measure}
-    _show(arguments, value, f"{len(found.errors)} layers, {found.measure} error: {arguments.to}")
+    text = f"{len(found.errors)} layers, {found.measure} error: {arguments.to}"
+    if check is not None:
+        value |= additivity_figures(check)
+        text = f"{text}\n{additivity_text(check)}"
+    _show(arguments, value, text)
 
 
 def _allocate(arguments: argparse.Namespace) -> None:
     """Allocate bits to layers under a budget, or show the Pareto front."""
     _show(arguments, *allocated(_load(arguments.adm), arguments))
+
+
+def _smallest(arguments: argparse.Namespace) -> None:
+    """Find the smallest plan whose study stays non-inferior; every probe is a study of its own."""
+    adm = _load(arguments.adm)
+    _show(arguments, *smallest_found(adm, arguments, _progress))
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -262,33 +281,14 @@ def _study(arguments: argparse.Namespace) -> None:
     _show(arguments, json.loads(report.to_json()), text)
 
 
-def _read(run: str) -> Report:
-    path = Path(run) / REPORT_NAME
-    if not path.is_file():
-        raise ConfigError(f"There is no {REPORT_NAME} in {run}; name the folder of a finished run.")
-    return read_report(path)
-
-
 def _report(arguments: argparse.Namespace) -> None:
     """Print the report of a run."""
     from ptq.report_markdown import to_markdown
 
-    report = _read(arguments.run)
+    report = read_run(arguments.run)
     _show(arguments, json.loads(report.to_json()), to_markdown(report))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     """Set two runs side by side."""
-    first, second = _read(arguments.run), _read(arguments.other)
-    readers: dict[str, Callable[[Report], float | None]] = {
-        "size (MB)": lambda r: r.size.pipeline.quantized_bytes / 1e6,
-        "latent SQNR (dB)": lambda r: r.paired.latent_sqnr_db,
-        "log-mel L1 (dB)": lambda r: r.paired.log_mel_l1_db,
-        "divergence index": lambda r: r.paired.divergence_index,
-        "FD": lambda r: None if r.fd is None else r.fd.quantized,
-    }
-    figures = [(name, read(first), read(second)) for name, read in readers.items()]
-    header = ("", first.plan.name, second.plan.name)
-    rows = [(name, number(a, 3), number(b, 3)) for name, a, b in figures]
-    value = {name: {"first": a, "second": b} for name, a, b in figures}
-    _show(arguments, {"plans": header[1:], "figures": value}, table(header, rows))
+    _show(arguments, *compared(read_run(arguments.run), read_run(arguments.other)))

@@ -122,19 +122,19 @@ class SensitivityMeter:
         found = inventory(self.replay.adm.parts(), self.replay.adm.splits())
         return [info for info in found if info.name in measured and not info.idle]
 
-    def _resolved(self, words: str) -> QuantPlan:
+    def plan(self, words: str) -> QuantPlan:
+        """All measured layers at one scheme, and nothing else."""
         scheme, sites = parse_scheme(words.split()), self._sites()
         rules = tuple(QuantRule(pattern=info.name, scheme=scheme) for info in sites)
         return resolve_plan(QuantConfig(name=words, rules=rules), sites)
 
     def _plans(self, schemes: Sequence[str]) -> dict[str, dict[str, LayerSpec]]:
-        plans = {words: self._resolved(words).layers for words in schemes}
+        plans = {words: self.plan(words).layers for words in schemes}
         return {words: {spec.name: spec for spec in layers} for words, layers in plans.items()}
 
     def _codes(self, schemes: Sequence[str]) -> dict[str, dict[str, QuantizedWeight]]:
         return {
-            words: rounded_weights(self.fitting, self._resolved(words), self.stats)
-            for words in schemes
+            words: rounded_weights(self.fitting, self.plan(words), self.stats) for words in schemes
         }
 
     def _table(self, measure: str, errors: Mapping[str, Mapping[str, float]]) -> Sensitivities:

@@ -129,3 +129,19 @@ def test_a_table_of_another_model_is_refused() -> None:
     base = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = keep")), LAYERS)
     with pytest.raises(ConfigError, match=r"denoiser\.other.*measure them for this model"):
         Allocator(base, LAYERS, table(["denoiser.other"]))
+
+
+@pytest.mark.parametrize("bits", [4.0, 5.0, 6.25])
+def test_a_budget_of_bits_is_kept_and_used(allocator: Allocator, bits: float) -> None:
+    layers = [*LAYERS, *ENDS]
+    found = allocator.with_mean_bits(bits)
+    mean = found.plan.weight_bits_mean(layers, "denoiser")
+    assert mean <= bits
+    better = allocator.with_mean_bits(bits + 0.5)
+    assert better.error <= found.error
+    assert mean > bits - 1.0
+
+
+def test_too_few_bits_are_refused(allocator: Allocator) -> None:
+    with pytest.raises(ConfigError, match="no plan has 2 bits a weight of the denoiser; the small"):
+        allocator.with_mean_bits(2)

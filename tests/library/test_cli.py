@@ -160,11 +160,14 @@ def test_layers_are_measured_and_bits_allocated(
     assert one[0]["size_bytes"] <= middle * 1e6
     layers = shown(capsys, "layers", "tiny", "--plan", str(rules))
     assert layers["size_bytes"] == one[0]["size_bytes"]
+    bits = shown(capsys, "allocate", *options, "--bits", "15.5")["front"]
+    assert bits[0]["denoiser_weight_bits"] <= 15.5
     other = tmp_path / "other.json"
     other.write_text(found.read_text().replace('"model_hash": "', '"model_hash": "0'))
     for arguments, message in (
         (("allocate", *common, "--sensitivities", str(other)), "measure this model"),
         (("allocate", *options, "--megabytes", "nan"), "no size"),
+        (("allocate", *options, "--bits", "inf"), "no budget"),
         (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
         (("sensitivity", *measuring, "--scheme", "w4 a8 t101"), "in common"),
         (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "nothing to measure"),
@@ -175,6 +178,29 @@ def test_layers_are_measured_and_bits_allocated(
     assert "the smallest takes" in capsys.readouterr().err
     assert main(["allocate", *common, "--sensitivities", "gone.json"]) == 2
     assert "measure them with 'python -m ptq sensitivity'" in capsys.readouterr().err
+
+
+def test_a_table_is_scaled_by_groups_and_checked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    base, found = tmp_path / "base.rules", tmp_path / "found.json"
+    base.write_text("denoiser.mid_block.*to_* = w8\n* = keep\n")
+    schemes = ("--scheme", "w2 gptq", "--scheme", "w4", "--scheme", "w8")
+    measuring = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--to", str(found))
+    extra = ("--measure", "prediction", "--ablate", "--check")
+    value = shown(capsys, "sensitivity", *measuring, *schemes, *extra)
+    assert value["measure"] == "prediction, scaled by groups"
+    assert len(value["predicted"]) == len(value["measured"]) > 2
+    assert value["rank_correlation"] > 0.5
+    assert main(["sensitivity", *measuring, *schemes, *extra]) == 0
+    assert "errors of the whole correlate with r = " in capsys.readouterr().out
+    # Eight clips of a tiny random model prove nothing, and the search says so.
+    search = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--rounds", "1")
+    smallest = shown(capsys, "smallest", *search, "--sensitivities", str(found))
+    assert smallest["smallest"] is None
+    assert [probe["passed"] for probe in smallest["probes"]] == [False]
+    assert main(["smallest", *search, "--sensitivities", str(found)]) == 0
+    assert "take more prompts" in capsys.readouterr().out
 
 
 def test_generate_writes_a_clip(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

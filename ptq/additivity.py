@@ -1,0 +1,83 @@
+"""Do errors add up? What an allocation takes for granted, checked on plans of the front."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as statistics
+
+from ptq.allocate import Allocation
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights
+from ptq.observers import CalibrationStats
+from ptq.quantize import quantize_
+
+FEWEST_PLANS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Additivity:
+    """Sums of single errors against the error of the whole, plan by plan.
+
+    Attributes:
+        predicted: Sum of the layers' errors.
+        measured: Error of the guided prediction with all of them quantized.
+    """
+
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's r of their logarithms; ``None`` of too few plans or without spread."""
+        if not self._can_tell:
+            return None
+        return float(statistics.pearsonr(np.log(self.predicted), np.log(self.measured)).statistic)
+
+    @property
+    def rank_correlation(self) -> float | None:
+        """Spearman's ρ; ``None`` likewise."""
+        if not self._can_tell:
+            return None
+        return float(statistics.spearmanr(self.predicted, self.measured).statistic)
+
+    @property
+    def ratio(self) -> float:
+        """Median of measured to predicted: above one where errors make each other worse."""
+        return float(np.median(np.divide(self.measured, self.predicted)))
+
+    @property
+    def _can_tell(self) -> bool:
+        spread = all(len(set(values)) > 1 for values in (self.predicted, self.measured))
+        return spread and len(self.predicted) >= FEWEST_PLANS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AdditivityCheck:
+    """Quantizes with whole plans and measures.
+
+    Attributes:
+        replay: The full-precision model, and states that nothing was fitted to.
+        fitting: The same model, and the states that rounding looks at.
+        stats: Serve every plan.
+    """
+
+    replay: Replay
+    fitting: Replay
+    stats: CalibrationStats
+
+    def __call__(self, plans: Sequence[Allocation]) -> Additivity:
+        """Measure the plans of a front."""
+        exact = self.replay.predictions().double()
+        measured = []
+        for found in plans:
+            codes = rounded_weights(self.fitting, found.plan, self.stats)
+            other = copy.deepcopy(self.replay.adm)
+            quantize_(other.parts(), found.plan, self.stats, weights=codes)
+            replay = Replay(
+                adm=other, states=self.replay.states, should_stop=self.replay.should_stop
+            )
+            difference = replay.predictions().double() - exact
+            measured.append(float(difference.square().sum() / exact.square().sum()))
+        return Additivity(predicted=tuple(found.error for found in plans), measured=tuple(measured))

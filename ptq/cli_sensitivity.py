@@ -1,0 +1,165 @@
+"""The command line's first step to bits under a budget: measure the layers, and check the table."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from math import lcm
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptq.cli_options import check_folder
+from ptq.errors import ConfigError
+from ptq.layer_spec import DENOISER
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.resolve import MAX_COMMON_BUCKETS
+from ptq.rule_text import parse_scheme
+from ptq.scheme import ActivationScheme, LayerScheme
+from ptq.sensitivities import Sensitivities
+
+if TYPE_CHECKING:  # torch is loaded by what needs it only
+    from ptq.additivity import Additivity
+    from ptq.sensitivity import SensitivityMeter
+    from ptq.stages import StudyContext
+
+_ABLATED = 4
+_CHECKED = 6
+SCHEMES = (
+    "w3 asym group mse gptq a8 mse t10",
+    "w4 asym group mse gptq a8 mse t10",
+    "w6 mse a8 mse t10",
+    "w8 mse a8 mse t10",
+)
+
+
+def sensitivity_options(sub: argparse.ArgumentParser) -> None:
+    """Add what measuring takes besides a study's own options."""
+    sub.add_argument("--measure", choices=("output", "prediction"), default="output")
+    sub.add_argument("--scheme", action="append", dest="schemes", help="words of a rule; repeat")
+    sub.add_argument("--ablate", action="store_true", help="scale by groups along trajectories")
+    sub.add_argument("--check", action="store_true", help="measure whether errors add up")
+    sub.add_argument("--to", type=Path, default=Path("sensitivities.json"), help="the table")
+
+
+def measured(
+    study: "StudyContext", arguments: argparse.Namespace
+) -> tuple[Sensitivities, "Additivity | None"]:
+    """Measure the layers that the plan quantizes, write the table, and check it if asked."""
+    from ptq.calibration.purposes import HeldOut, Purpose
+    from ptq.calibration.replay import Replay
+    from ptq.sensitivity import SensitivityMeter
+    from ptq.stages import calibrate_stage, calibration_folder
+
+    schemes = tuple(arguments.schemes or SCHEMES)
+    base = resolve_plan(study.config.quant, study.layers())
+    observed = _observed(base, schemes)  # refused before anything is measured
+    check_folder(arguments.to)
+    with study.run.locked():
+        stats = calibrate_stage(study, observed)
+        folder = calibration_folder(study)
+        manifest = folder.manifest()
+        held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=manifest.prompts)
+        meter = SensitivityMeter(
+            replay=Replay(adm=study.adm, states=held_out(Purpose.SENSITIVITY)),
+            fitting=Replay(adm=study.adm, states=folder.states(Purpose.RECONSTRUCTION)),
+            stats=stats,
+            base=base,
+            calibration=manifest.sha256,
+        )
+        if arguments.measure == "output":
+            found = meter.output(schemes)
+        else:
+            found = meter.prediction(schemes, on_layer=_tell)
+        if arguments.ablate:
+            found = _scaled(study, meter, found, schemes[0])
+        arguments.to.write_text(found.to_json(), encoding="utf-8")
+        return found, _checked(study, meter, found) if arguments.check else None
+
+
+def _scaled(
+    study: "StudyContext", meter: "SensitivityMeter", found: Sensitivities, words: str
+) -> Sensitivities:
+    from ptq.ablation import GroupAblation, rescaled
+    from ptq.calibration.rounding import rounded_weights
+    from ptq.quantize import Prepared
+
+    plan = meter.plan(words)
+    ablation = GroupAblation(
+        adm=study.adm,
+        settings=study.settings,
+        prompts=meter.replay.states.prompts[:_ABLATED],
+        prepared=Prepared(
+            stats=meter.stats, weights=rounded_weights(meter.fitting, plan, meter.stats)
+        ),
+    )
+    return rescaled(found, dict.fromkeys(found.errors, words), ablation(plan, on_group=_tell))
+
+
+def _checked(
+    study: "StudyContext", meter: "SensitivityMeter", found: Sensitivities
+) -> "Additivity":
+    from ptq.additivity import AdditivityCheck
+    from ptq.allocate import Allocator
+    from ptq.calibration.purposes import HeldOut, Purpose
+    from ptq.calibration.replay import Replay
+
+    known = (*meter.fitting.states.prompts, *meter.replay.states.prompts)
+    held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=known)
+    check = AdditivityCheck(
+        replay=Replay(adm=study.adm, states=held_out(Purpose.VALIDATION)),
+        fitting=meter.fitting,
+        stats=meter.stats,
+    )
+    return check(Allocator(meter.base, study.layers(), found).front(_CHECKED))
+
+
+def additivity_figures(found: "Additivity") -> dict[str, Any]:
+    """A check of the table as JSON values."""
+    return {
+        "predicted": found.predicted,
+        "measured": found.measured,
+        "correlation": found.correlation,
+        "rank_correlation": found.rank_correlation,
+        "ratio": found.ratio,
+    }
+
+
+def additivity_text(found: "Additivity") -> str:
+    """A check of the table in one sentence."""
+    if found.correlation is None or found.rank_correlation is None:
+        return "Too few different plans to tell whether errors add up."
+    return (
+        f"Over {len(found.measured)} plans, the sums of errors and the errors of the whole"
+        f" correlate with r = {found.correlation:.2f} (ranks: {found.rank_correlation:.2f});"
+        f" the whole is {found.ratio:.2f} times the sum."
+    )
+
+
+def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
+    """The base plan with static ranges that serve every scheme as well."""
+    asked = [parse_scheme(words.split()).activation for words in schemes]
+    known = [spec.scheme.activation for spec in base.layers]
+    buckets = lcm(*(scheme.timestep_buckets for scheme in (*asked, *known) if scheme))
+    if buckets > MAX_COMMON_BUCKETS:
+        raise ConfigError(
+            f"the timestep buckets of the schemes and the plan have {buckets} in common; use"
+            f" numbers that divide one of at most {MAX_COMMON_BUCKETS}."
+        )
+    static = ActivationScheme(bits=8, timestep_buckets=buckets)
+    measured = {
+        spec.name: replace(spec, scheme=LayerScheme(weight=spec.scheme.weight, activation=static))
+        for spec in base.layers
+        if spec.name.startswith(f"{DENOISER}.") and spec.scheme.weight is not None
+    }
+    if not measured:
+        raise ConfigError(
+            f"the plan '{base.name}' quantizes no weight of the denoiser, so there is nothing to"
+            " measure; use another."
+        )
+    layers = tuple(measured.get(spec.name, spec) for spec in base.layers)
+    return replace(base, name="observed", layers=layers)
+
+
+def _tell(done: int, total: int) -> None:
+    end = "\n" if done == total else "\r"
+    print(f"layers           {done}/{total}", end=end, file=sys.stderr, flush=True)
