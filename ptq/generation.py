@@ -1,6 +1,7 @@
 """Clips from an ADM: prompts in, samples and the latents of every step out."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,8 @@ class Generator:
     numerical difference between batch sizes, so both members of a pair, and a resumed run,
     must be generated in the same batches.
 
-    ``correct`` improves guided predictions, see ``ptq.calibration.correction``.
+    ``correct`` improves guided predictions, see ``ptq.calibration.correction``. ``cached`` keeps
+    what the denoiser would compute again, which changes clips by float32 rounding.
     """
 
     adm: AudioDiffusionModel
@@ -61,6 +63,7 @@ class Generator:
     on_step: OnStep | None = None
     should_stop: ShouldStop = never_stop
     correct: Correct | None = None
+    cached: bool = False
 
     def __call__(
         self, request: GenerationRequest, skip: frozenset[int] = frozenset()
@@ -74,11 +77,13 @@ class Generator:
         Raises:
             Cancelled: As soon as ``should_stop`` says so.
         """
-        for start in range(0, len(request.prompts), self.batch_size):
-            ids = range(start, min(start + self.batch_size, len(request.prompts)))
-            if skip.issuperset(ids):
-                continue
-            yield from (clip for clip in self._batch(request, ids) if clip.sample_id not in skip)
+        with self.adm.caching() if self.cached else nullcontext():
+            for start in range(0, len(request.prompts), self.batch_size):
+                ids = range(start, min(start + self.batch_size, len(request.prompts)))
+                if skip.issuperset(ids):
+                    continue
+                made = self._batch(request, ids)
+                yield from (clip for clip in made if clip.sample_id not in skip)
 
     def _batch(self, request: GenerationRequest, ids: Sequence[int]) -> Iterator[GeneratedClip]:
         conditioning = self.adm.encode([request.prompts[i] for i in ids])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.registry import LOCAL_VARIABLE
 from tests.tiny_adm import write_tiny_audioldm
 
 
@@ -30,3 +31,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_adm(tiny_folder: Path) -> AudioLDM:
     """The checkpoint, loaded; quantize copies of it."""
     return AudioLDM("tiny", tiny_folder)
+
+
+@pytest.fixture
+def tiny_alone(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny checkpoint as the only local model of the command line, and no ear."""
+    monkeypatch.setenv(LOCAL_VARIABLE, f"tiny={tiny_folder}")
+    monkeypatch.setattr("ptq.metrics.embed.ear.find_ear", lambda: "this test has no ear")

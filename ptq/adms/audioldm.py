@@ -9,6 +9,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from ptq.adms.attention import expose_probabilities_
 from ptq.adms.base import AudioSpec, Conditioning, GuidanceMode
+from ptq.adms.caching import ProjectionCache, cached_projections
 from ptq.adms.vocoders.istft import IstftVocoder
 from ptq.errors import ModelError
 from ptq.sites import mark_idle_
@@ -90,6 +92,11 @@ class AudioLDM:
                     found[f"denoiser.up_blocks.{b}.resnets.{r}.{layer}"] = hidden
                 hidden = resnet.out_channels
         return found
+
+    def caching(self) -> AbstractContextManager[ProjectionCache]:
+        """Keep the projections of the time, and of the text beside it."""
+        width = int(self.unet.time_embedding.linear_2.out_features)
+        return cached_projections(self.parts(), time_width=width)
 
     def latent_shape(self, batch: int, seconds: float) -> tuple[int, ...]:
         """``(batch, channels, frames / 4, mels / 4)``."""

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -79,6 +80,9 @@ class AudioDiffusionModel(Protocol):
 
     def step(self, prediction: Tensor, t: float, x: Tensor, noise: Tensor | None) -> Tensor:
         """Advance the latents by one solver step."""
+
+    def caching(self) -> AbstractContextManager[object]:
+        """Keep what the denoiser would compute again, for one list of prompts."""
 
     def decode(self, x: Tensor) -> Tensor:
         """Latents to the vocoder's input."""

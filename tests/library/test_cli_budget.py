@@ -1,0 +1,80 @@
+"""The commands that measure layers, allocate bits, and search for the smallest plan."""
+
+from pathlib import Path
+
+import pytest
+
+from ptq.cli import main
+from tests.cli_tools import SMALL, shown
+
+pytestmark = pytest.mark.usefixtures("tiny_alone")
+
+
+def test_layers_are_measured_and_bits_allocated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    base, found = tmp_path / "base.rules", tmp_path / "found.json"
+    base.write_text("denoiser.conv_in = keep\ndenoiser.*to_* = w8\n* = keep\n")
+    schemes = ("--scheme", "w3 gptq a8", "--scheme", "w8 a8")
+    common = ("tiny", "--plan", str(base))
+    measuring = (*common, *SMALL, "--out", str(tmp_path), "--to", str(found), *schemes)
+    assert shown(capsys, "sensitivity", *measuring)["measure"] == "output"
+    # Its statistics lie in the same run, and must not stand in the study's way.
+    both = tmp_path / "both.rules"
+    both.write_text("denoiser.*to_* = w8a8 t2\nvae.decoder.conv_in = w8a8\n* = keep\n")
+    also = ("tiny", "--plan", str(both), *SMALL, "--out", str(tmp_path))
+    assert main(["sensitivity", *also, "--to", str(tmp_path / "also.json"), *schemes]) == 0
+    assert main(["study", *also]) == 0
+    capsys.readouterr()
+    rules = tmp_path / "mine.rules"
+    options = (*common, "--sensitivities", str(found), "--out", str(rules))
+    front = shown(capsys, "allocate", *options)["front"]
+    assert len(front) > 2
+    assert front[0]["error"] > front[-1]["error"]
+    middle = (front[0]["size_bytes"] + front[-1]["size_bytes"]) / 2e6
+    one = shown(capsys, "allocate", *options, "--megabytes", str(middle))["front"]
+    assert len(one) == 1
+    assert one[0]["size_bytes"] <= middle * 1e6
+    layers = shown(capsys, "layers", "tiny", "--plan", str(rules))
+    assert layers["size_bytes"] == one[0]["size_bytes"]
+    bits = shown(capsys, "allocate", *options, "--bits", "15.5")["front"]
+    assert bits[0]["denoiser_weight_bits"] <= 15.5
+    other = tmp_path / "other.json"
+    other.write_text(found.read_text().replace('"model_hash": "', '"model_hash": "0'))
+    for arguments, message in (
+        (("allocate", *common, "--sensitivities", str(other)), "measure this model"),
+        (("allocate", *options, "--megabytes", "nan"), "no size"),
+        (("allocate", *options, "--bits", "inf"), "no budget"),
+        (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
+        (("sensitivity", *measuring, "--scheme", "w4 a8 t101"), "in common"),
+        (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "nothing to measure"),
+    ):
+        assert main(list(arguments)) == 2
+        assert message in capsys.readouterr().err
+    assert main(["allocate", *options, "--megabytes", "0.0001"]) == 2
+    assert "the smallest takes" in capsys.readouterr().err
+    assert main(["allocate", *common, "--sensitivities", "gone.json"]) == 2
+    assert "measure them with 'python -m ptq sensitivity'" in capsys.readouterr().err
+
+
+def test_a_table_is_scaled_by_groups_and_checked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    base, found = tmp_path / "base.rules", tmp_path / "found.json"
+    base.write_text("denoiser.mid_block.*to_* = w8\n* = keep\n")
+    schemes = ("--scheme", "w2 gptq", "--scheme", "w4", "--scheme", "w8")
+    measuring = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--to", str(found))
+    extra = ("--measure", "prediction", "--ablate", "--check")
+    value = shown(capsys, "sensitivity", *measuring, *schemes, *extra)
+    assert value["measure"] == "prediction, scaled by groups"
+    assert len(value["predicted"]) == len(value["measured"]) > 2
+    assert value["rank_correlation"] > 0.5
+    assert main(["sensitivity", *measuring, *schemes, *extra]) == 0
+    assert "errors of the whole correlate with r = " in capsys.readouterr().out
+    # Eight clips of a tiny random model prove nothing, and the search says so.
+    search = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--rounds", "1")
+    smallest = shown(capsys, "smallest", *search, "--sensitivities", str(found))
+    assert smallest["smallest"] is None
+    assert [probe["passed"] for probe in smallest["probes"]] == [False]
+    assert main(["smallest", *search, "--sensitivities", str(found)]) == 0
+    assert "take more prompts" in capsys.readouterr().out
