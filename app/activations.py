@@ -81,16 +81,14 @@ def activations_of(
     half = int(half_text) if half_text.isdigit() else 0
     if found is None or half >= found.halves or not 0 <= bucket < found.buckets:
         raise ConfigError("Calibration has no such layer or timestep bucket; choose another.")
-    low, high = float(found.low[half, bucket]), float(found.high[half, bucket])
-    counts = found.histogram[half, bucket].numpy()
-    shares = counts / max(float(counts.sum()), 1.0)
-    edges = np.linspace(low, high, BINS + 1)
+    edges, shares = _histogram(found, half, bucket)
+    low, high = float(edges[0]), float(edges[-1])
     centres = (edges[1:] + edges[:-1]) / 2
     scheme = _static_scheme(plan, name)
     if scheme is None:
         return SiteActivations(centres=centres, shares=shares, low=low, high=high)
     levels = _levels(found, scheme, half, bucket)
-    beyond = _share_below(edges, shares, levels[0]) + 1.0 - _share_below(edges, shares, levels[-1])
+    step = float(levels[1] - levels[0])
     return SiteActivations(
         centres=centres,
         shares=shares,
@@ -98,8 +96,55 @@ def activations_of(
         high=high,
         bits=scheme.bits,
         levels=levels,
-        clipped_pct=100.0 * max(0.0, beyond),
+        clipped_pct=_beyond_pct(edges, shares, levels[0] - step / 2, levels[-1] + step / 2),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clipping:
+    """Where static ranges cut off most: a layer, a part of the trajectory (from 0), per cent."""
+
+    title: str
+    bucket: int
+    share_pct: float
+
+
+def worst_clipping(stats: CalibrationStats, plan: QuantPlan) -> Clipping | None:
+    """The site and bucket of which the largest share lies beyond the outermost levels."""
+    worst: Clipping | None = None
+    for name, found in stats.items():
+        scheme = _static_scheme(plan, name)
+        if scheme is None:
+            continue
+        ends = _ends(found, scheme)
+        for half, bucket in np.ndindex(found.halves, found.buckets):
+            edges, shares = _histogram(found, half, bucket)
+            low, high = ends[half, bucket * scheme.timestep_buckets // found.buckets]
+            pct = _beyond_pct(edges, shares, low, high)
+            if worst is None or pct > worst.share_pct:
+                title = f"{name}{_HALVES[half + 1] if found.halves > 1 else ''}"
+                worst = Clipping(title=title, bucket=bucket, share_pct=pct)
+    return worst
+
+
+def _ends(stats: LayerStats, scheme: ActivationScheme) -> Array:
+    """Where values begin to be cut off (halves, buckets, 2): half a step beyond the last levels."""
+    params = static_qparams(stats, scheme)
+    codes = (params.quant_min - 0.5, params.quant_max + 0.5)
+    ends = [((code - params.zero_point) * params.scale).double().numpy() for code in codes]
+    return np.stack(ends, axis=-1)
+
+
+def _histogram(stats: LayerStats, half: int, bucket: int) -> tuple[Array, Array]:
+    """Edges of the bins, and the share of the values in each."""
+    low, high = float(stats.low[half, bucket]), float(stats.high[half, bucket])
+    counts = stats.histogram[half, bucket].numpy()
+    return np.linspace(low, high, BINS + 1), counts / max(float(counts.sum()), 1.0)
+
+
+def _beyond_pct(edges: Array, shares: Array, low: float, high: float) -> float:
+    inside = _share_below(edges, shares, high) - _share_below(edges, shares, low)
+    return 100.0 * max(0.0, 1.0 - inside) if shares.any() else 0.0
 
 
 def _static_scheme(plan: QuantPlan, name: str) -> ActivationScheme | None:

@@ -1,7 +1,7 @@
 """View-models: plans, clips and jobs as the components show them. Pure but for reading clips."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.components.ab_player.value import PlayerValue, TrackValue, clip_url
@@ -44,10 +44,15 @@ def adm_title(card: AdmCard) -> str:
     return f"{card.id} ({card.state.value}, {megabytes(card.size_bytes)})"
 
 
-def grid_value(plan: QuantPlan, layers: Sequence[LayerInfo]) -> GridValue:
-    """The rows of the layer grid."""
+def grid_value(
+    plan: QuantPlan, layers: Sequence[LayerInfo], sensitivity: Mapping[str, float] | None = None
+) -> GridValue:
+    """The rows of the layer grid, with how much each layer minds where that is known."""
     infos = {info.name: info for info in layers}
     rows = [_row(spec, infos[spec.name]) for spec in plan.layers]
+    for row in rows:
+        if sensitivity is not None and row["name"] in sensitivity:
+            row["sensitivity"] = sensitivity[row["name"]]
     return {
         "rows": rows,
         "options": {

@@ -10,11 +10,12 @@ from app.components.layer_grid.value import FLOAT_BITS
 from app.rules import draft_plan, rule_lines
 from ptq.config import QuantRule, format_rule
 from ptq.errors import ConfigError
-from ptq.layer_spec import LayerInfo, LayerSpec, group_basis
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
 from ptq.scheme import (
     ActivationScheme,
     Granularity,
     LayerScheme,
+    Rounding,
     WeightScheme,
     resolve_group_size,
 )
@@ -44,6 +45,27 @@ def apply_edit(text: str, edit: LayerEdit, layers: Sequence[LayerInfo]) -> str:
     ]
     edited = _join([*fresh, *kept])
     return edited if draft_plan(edited, layers).plan is not None else _made_optional(edited)
+
+
+def with_rounding(text: str, rounding: Rounding) -> str:
+    """Return the rules with another rounding of the denoiser's weights.
+
+    Raises:
+        ConfigError: The rules cannot be followed as they are.
+    """
+    lines = []
+    for line in rule_lines(text):
+        rule = line.rule
+        if rule is None or rule.scheme.weight is None or not _speaks_of_denoiser(rule):
+            lines.append(line.text)
+            continue
+        weight = replace(rule.scheme.weight, rounding=rounding)
+        lines.append(format_rule(replace(rule, scheme=replace(rule.scheme, weight=weight))))
+    return _join(lines)
+
+
+def _speaks_of_denoiser(rule: QuantRule) -> bool:
+    return rule.pattern.startswith((DENOISER, "*"))
 
 
 def _affected(edit: LayerEdit, layers: Sequence[LayerInfo]) -> list[LayerInfo]:

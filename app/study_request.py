@@ -12,6 +12,9 @@ from ptq.study_config import CalibrationSettings, StudyConfig
 MAX_PROMPT_CHARACTERS = 200
 DEFAULT_CALIBRATION_PROMPTS = CalibrationSettings().prompts
 MAX_CALIBRATION_PROMPTS = 64
+DEFAULT_CALIBRATION_STATES = CalibrationSettings().states
+MAX_CALIBRATION_STATES = 512
+DEFAULT_STRATEGY = CalibrationSettings().strategy
 MAX_SEED = 2**31 - 1
 DEFAULT_PRESET = "ptq4adm"
 
@@ -30,6 +33,9 @@ class StudyRequest:
         guidance: Classifier-free guidance scale.
         seconds: Length of a clip.
         calibration_prompts: Prompts that activation ranges are measured on.
+        strategy: How the states that ranges rest on are chosen.
+        calibration_states: How many.
+        covering: Whether the calibration prompts are chosen to cover what the model can be asked.
     """
 
     adm: str
@@ -41,6 +47,9 @@ class StudyRequest:
     guidance: float
     seconds: float
     calibration_prompts: float
+    strategy: str = DEFAULT_STRATEGY
+    calibration_states: float = DEFAULT_CALIBRATION_STATES
+    covering: bool = False
 
     def to_config(self, settings: Settings) -> StudyConfig:
         """Return the study.
@@ -62,7 +71,15 @@ class StudyRequest:
                     self.calibration_prompts,
                     1,
                     MAX_CALIBRATION_PROMPTS,
-                )
+                ),
+                strategy=self.strategy,
+                states=_whole(
+                    "The number of calibration states",
+                    self.calibration_states,
+                    1,
+                    MAX_CALIBRATION_STATES,
+                ),
+                covering=bool(self.covering),
             ),
         )
 

@@ -8,7 +8,7 @@ import gradio as gr
 from app.gallery import GALLERY_FOLDER, Gallery, read_gallery
 from app.handlers.api import ApiHandlers
 from app.handlers.configure import ConfigureHandlers
-from app.handlers.navigate import open_results, open_run
+from app.handlers.navigate import open_configure, open_results, open_run
 from app.handlers.results import ResultsHandlers
 from app.handlers.run import RunHandlers
 from app.settings import Settings
@@ -56,6 +56,13 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
         opened = [results.run, results.table, *results.shown]
         results_tab.select(showing.open_tab, [token, results.run], opened, **LATEST)
         finished.change(showing.open_tab, [token, finished], opened, **LATEST)
+        adm, rules = configure.opened
+        front = [adm, results.point]
+        results_tab.select(showing.show_front, front, results.front, **LATEST)
+        results.point.input(showing.show_front, front, results.front, **LATEST)
+        results.open_point.click(
+            showing.open_point, [adm, rules, results.point], rules, **QUIET
+        ).then(open_configure, None, tabs, **QUIET)
         configure.go.click(open_run, None, tabs, **QUIET)
         run.open_results.click(open_results, None, tabs, **QUIET)
         page.load(running.attach, token, [token, *run.watched, *lists], **QUIET)

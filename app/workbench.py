@@ -10,6 +10,7 @@ import torch
 
 from app.adm_shelf import AdmShelf
 from app.archive import write_archive
+from app.budget import Budget
 from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
@@ -17,12 +18,14 @@ from app.jobs import JobRegistry
 from app.pace import Pace, recent_reports
 from app.rules import Draft, draft_plan
 from app.settings import Settings
-from app.study_request import StudyRequest
+from app.shipped_sensitivities import read_sensitivities
+from app.study_request import DEFAULT_PRESET, StudyRequest
 from ptq.adms.registry import AdmCard
 from ptq.banks import Ear
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
+from ptq.presets import preset
 from ptq.report import Report
 from ptq.run_folder import REPORT_NAME
 from ptq.stages import FULL, QUANTIZED, clip_path
@@ -78,6 +81,7 @@ class Workbench:
         self._find_ear = ear
         self._ear: Ear | str | None = None
         self._ear_lock = threading.Lock()
+        self._budgets: dict[str, Budget] = {}
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
             self._pace.remember(report)
@@ -101,6 +105,20 @@ class Workbench:
     def draft(self, adm_id: str, rules: str) -> Draft:
         """Rules met with the layers of a model: a plan, or what is wrong."""
         return draft_plan(rules, self.layers(adm_id))
+
+    def budget(self, adm_id: str) -> Budget | None:
+        """Plans of a model under budgets; ``None`` where no sensitivities ship for it.
+
+        Raises:
+            PTQError: There is no such model, or its files are damaged.
+        """
+        model_hash = self.shelf.load(adm_id).source_hash
+        found = read_sensitivities(adm_id, model_hash)
+        if found is None:
+            return None
+        if model_hash not in self._budgets:
+            self._budgets[model_hash] = Budget(preset(DEFAULT_PRESET), self.layers(adm_id), found)
+        return self._budgets[model_hash]
 
     def estimate(self, request: StudyRequest) -> Estimate:
         """Check a request against every limit, and say how long it will take.

@@ -1,25 +1,41 @@
 """What the Configure tab does."""
 
+import math
 from typing import Any
 
 import gradio as gr
 
+from app.budget import Budget
 from app.components.layer_grid import LayerEdit
 from app.components.notice import NoticeValue
 from app.handlers.explain import explained, warn
 from app.present import grid_value, plan_summary, rule_notice, word_notice
-from app.rule_edits import apply_edit
+from app.rule_edits import apply_edit, with_rounding
 from app.workbench import Workbench
 from ptq.adms.registry import AdmState
 from ptq.config import format_rules
 from ptq.errors import ConfigError
 from ptq.presets import preset
 from ptq.prompts.vocabulary import unknown_words
+from ptq.scheme import Rounding
 
 Shown = tuple[Any, Any, Any]  # notice, grid, summary
 
 # A hint while the visitor types need not read a book.
 _READ_CHARACTERS = 4000
+
+
+def budget_slider(budget: Budget | None) -> gr.Slider:
+    """The slider of sizes; hidden where no sensitivities ship for the model."""
+    if budget is None:
+        return gr.Slider(visible=False)
+    least, most = budget.limits_mb
+    return gr.Slider(
+        value=round(budget.base_mb, 2),
+        minimum=math.ceil(100 * least) / 100,
+        maximum=math.floor(100 * most) / 100,
+        visible=True,
+    )
 
 
 class ConfigureHandlers:
@@ -38,13 +54,29 @@ class ConfigureHandlers:
         draft = self.workbench.draft(adm, rules)
         if draft.plan is None:
             return rule_notice(draft.problems), gr.skip(), gr.skip()
-        layers = self.workbench.layers(adm)
-        return rule_notice(()), grid_value(draft.plan, layers), plan_summary(draft.plan, layers)
+        layers, budget = self.workbench.layers(adm), self.workbench.budget(adm)
+        grid = grid_value(draft.plan, layers, None if budget is None else budget.sensitivity())
+        return rule_notice(()), grid, plan_summary(draft.plan, layers)
 
     @explained
     def choose_preset(self, name: str) -> str:
         """Replace the rules by those of a preset."""
         return format_rules(preset(name).rules)
+
+    @explained
+    def choose_rounding(self, rules: str, rounding: str) -> str:
+        """Round the denoiser's weights by another method; rules with an error stay."""
+        try:
+            return with_rounding(rules, Rounding(rounding))
+        except ConfigError as error:
+            warn(error)
+            return rules
+
+    @explained
+    def replan(self, adm: str, rules: str, megabytes: float) -> str:
+        """Replace the rules by the best plan within a size."""
+        budget = self.workbench.budget(adm)
+        return rules if budget is None else budget.rules(megabytes)
 
     @explained
     def choose_adm(self, adm: str, rules: str, prompts: str) -> tuple[Any, ...]:
@@ -56,6 +88,7 @@ class ConfigureHandlers:
             gr.Slider(value=spec.default_guidance),
             gr.Slider(value=min(spec.default_seconds, longest), maximum=longest),
             self.check_prompts(adm, prompts),
+            budget_slider(self.workbench.budget(adm)),
             *self.check_rules(adm, rules),
         )
 

@@ -5,7 +5,9 @@ from typing import Any
 import gradio as gr
 
 from app.activations import activations_of, most_telling, site_names
+from app.diagnosis import diagnosis
 from app.figures.distance import distances
+from app.figures.front import front
 from app.figures.histogram import histogram
 from app.figures.sizes import sizes
 from app.figures.spectrograms import spectrograms
@@ -45,13 +47,14 @@ class ResultsHandlers:
     def show_run(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """Everything about one run."""
         if run_id is None:
-            return gr.Column(visible=False), distances(self._scores(None), None), *[gr.skip()] * 12
+            return gr.Column(visible=False), distances(self._scores(None), None), *[gr.skip()] * 13
         run = self.workbench.run(token, run_id)
         pairs = [(pair.prompt, index) for index, pair in enumerate(run.report.pairs)]
         return (
             gr.Column(visible=True),
             distances(self._scores(run), run.report),
             verdict_notice(run),
+            diagnosis(run),
             summary_table(run),
             gr.Dropdown(choices=pairs, value=0),
             *self._pair(run, 0),
@@ -78,6 +81,30 @@ class ResultsHandlers:
         """Pack everything of a run into one file."""
         run = self.workbench.run(token, run_id)
         return gr.DownloadButton(value=str(self.workbench.archive(run)), visible="hidden")
+
+    @explained
+    def show_front(self, adm: str | None, point: int | None) -> tuple[Any, ...]:
+        """The best plan of each size; hidden where no sensitivities ship for the model."""
+        budget = None if adm is None else self.workbench.budget(adm)
+        if budget is None:
+            return gr.Column(visible=False), gr.skip(), gr.skip()
+        points = budget.front()
+        chosen = point if point in range(len(points)) else len(points) // 2
+        names = [f"{p.megabytes:.2f} MB, {p.bits:.2f} bits a denoiser weight" for p in points]
+        choices = gr.Dropdown(
+            choices=[(name, index) for index, name in enumerate(names)], value=chosen
+        )
+        return gr.Column(visible=True), front(points, chosen), choices
+
+    @explained
+    def open_point(self, adm: str, rules: str, point: int | None) -> str:
+        """The rules of a point of the front."""
+        budget = self.workbench.budget(adm)
+        points = () if budget is None else budget.front()
+        if budget is None or point is None or not 0 <= point < len(points):
+            return rules
+        # Sizes of points are those of their plans: the plan of that size is the point's own.
+        return budget.rules(points[point].megabytes)
 
     def _pair(self, run: FinishedRun, index: int) -> tuple[Any, Any, Any]:
         pair, label = run.pair(index), run.report.plan.name

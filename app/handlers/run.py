@@ -112,7 +112,8 @@ def _how_long(seconds: float | None, *, is_finished: bool) -> str:
 
 
 def _request(inputs: tuple[Any, ...]) -> StudyRequest:
-    adm, prompts, rules, preset, seed, steps, guidance, seconds, calibration_prompts = inputs
+    adm, prompts, rules, preset, seed, steps, guidance, seconds, *calibration = inputs
+    calibration_prompts, strategy, states, covering = calibration
     return StudyRequest(
         adm=adm,
         prompts=prompts,
@@ -123,4 +124,7 @@ def _request(inputs: tuple[Any, ...]) -> StudyRequest:
         guidance=guidance,
         seconds=seconds,
         calibration_prompts=calibration_prompts,
+        strategy=strategy,
+        calibration_states=states,
+        covering=covering,
     )

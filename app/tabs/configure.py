@@ -8,18 +8,23 @@ from app.components.chips import Chips
 from app.components.fact_table import FactTable
 from app.components.layer_grid import LayerGrid
 from app.components.notice import Notice
-from app.handlers.configure import ConfigureHandlers
+from app.handlers.configure import ConfigureHandlers, budget_slider
 from app.present import adm_title
 from app.settings import Settings
 from app.study_request import (
     DEFAULT_CALIBRATION_PROMPTS,
+    DEFAULT_CALIBRATION_STATES,
     DEFAULT_PRESET,
+    DEFAULT_STRATEGY,
     MAX_CALIBRATION_PROMPTS,
+    MAX_CALIBRATION_STATES,
 )
 from app.suggestions import starting_prompts, suggestions
 from app.tabs.wiring import LATEST, QUIET
 from ptq.config import format_rules
 from ptq.presets import PRESETS, preset
+from ptq.scheme import Rounding
+from ptq.study_config import STRATEGY_NAMES
 
 _GLOSSARY = """
 - **Bits** say how finely a number is stored: 8 bits know 256 values, 4 bits know 16, a float about
@@ -70,6 +75,7 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             chosen, rules, problem = _build_rules()
+            rounding, budget = _build_methods(handlers)
         with gr.Column(scale=2, min_width=300):
             summary = FactTable(elem_id="plan-summary")
             with gr.Accordion("What do these words mean?", open=False):
@@ -77,9 +83,11 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     grid = LayerGrid(elem_id="grid")
     go = gr.Button("Next: run it", variant="primary", elem_id="go")
     shown = [problem, grid, summary]
-    seed, steps, guidance, seconds, calibration = sampling
+    seed, steps, guidance, seconds, *calibration = sampling
     rules.change(handlers.check_rules, [adm, rules], shown, **LATEST)
     chosen.input(handlers.choose_preset, chosen, rules, **LATEST)
+    rounding.input(handlers.choose_rounding, [rules, rounding], rules, **LATEST)
+    budget.release(handlers.replan, [adm, rules, budget], rules, **LATEST)
     # The grid itself sends one edit after the other.
     grid.edited(
         handlers.edit_layers, [adm, rules], [rules, *shown], trigger_mode="multiple", **QUIET
@@ -87,10 +95,11 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     adm.input(
         handlers.choose_adm,
         [adm, rules, prompts],
-        [steps, guidance, seconds, words, *shown],
+        [steps, guidance, seconds, words, budget, *shown],
         **LATEST,
     )
-    inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds, calibration]
+    inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds]
+    inputs += calibration
     return ConfigureTab(inputs=inputs, go=go, opened=[adm, rules], shown=shown)
 
 
@@ -149,7 +158,35 @@ def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
         label="Calibration prompts",
         info="Sounds that the ranges of static activations are measured on; never the ones above.",
     )
-    return seed, steps, guidance, seconds, calibration
+    strategy, states, covering = _build_calibration()
+    return seed, steps, guidance, seconds, calibration, strategy, states, covering
+
+
+def _build_calibration() -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox]:
+    with gr.Accordion("How calibration chooses", open=False):
+        strategy = gr.Dropdown(
+            list(STRATEGY_NAMES),
+            value=DEFAULT_STRATEGY,
+            label="Strategy",
+            info="Which denoising states the ranges rest on. Activation-aware ones reach most of "
+            "what the layers can see, and take longer to find.",
+            elem_id="strategy",
+        )
+        states = gr.Slider(
+            8,
+            MAX_CALIBRATION_STATES,
+            DEFAULT_CALIBRATION_STATES,
+            step=8,
+            label="States",
+            info="As many as the calibration prompts have, at most.",
+            elem_id="states",
+        )
+        covering = gr.Checkbox(
+            label="Prompts that cover what the model can be asked",
+            info="Chosen by its own text encoder, instead of drawn.",
+            elem_id="covering",
+        )
+    return strategy, states, covering
 
 
 def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
@@ -170,3 +207,26 @@ def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
     )
     problem = Notice(elem_id="rule-problem")
     return chosen, rules, problem
+
+
+def _build_methods(handlers: ConfigureHandlers) -> tuple[gr.Radio, gr.Slider]:
+    rounding = gr.Radio(
+        [method.value for method in Rounding],
+        value=None,
+        label="Rounding of the denoiser's weights",
+        info="Changes the rules. All but nearest look at what calibration saw.",
+        elem_id="rounding",
+    )
+    cards = handlers.workbench.adms()
+    limits = budget_slider(handlers.workbench.budget(cards[0].id) if cards else None)
+    budget = gr.Slider(
+        limits.minimum,
+        limits.maximum,
+        limits.value,
+        step=0.01,
+        visible=limits.visible,
+        label="Budget, megabytes of all layers",
+        info="Bits go to the layers that mind most; the rules then say how.",
+        elem_id="budget",
+    )
+    return rounding, budget

@@ -24,6 +24,9 @@ class ResultsTab:
 
     run: gr.Dropdown
     table: FactTable
+    front: list[gr.components.Component]
+    point: gr.Dropdown
+    open_point: gr.Button
     shown: list[gr.components.Component]
 
 
@@ -32,6 +35,7 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
     run = ChoiceList([], label="Run", info="Your finished runs.", elem_id="run")
     with gr.Column(visible=False) as details:
         verdict = Notice(elem_id="verdict")
+        signs = Notice(elem_id="diagnosis")
         pair = ChoiceList([], label="Pair", elem_id="pair")
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
@@ -51,7 +55,8 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
     gr.Markdown(_DISTANCE, elem_classes="lead")
     distance = gr.Plot(show_label=False, elem_id="distances")
     table = FactTable(elem_id="runs")
-    shown = [details, distance, verdict, summary, pair, player, picture, steps, paired, size]
+    box, front, point, open_point = _build_front()
+    shown = [details, distance, verdict, signs, summary, pair, player, picture, steps, paired, size]
     shown += [site, bucket, activations, file]
     run.input(handlers.show_run, [token, run], shown, **LATEST)
     pair.input(handlers.show_pair, [token, run, pair], [player, picture, steps], **LATEST)
@@ -65,7 +70,29 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
     save.click(handlers.download, [token, run], file, **QUIET).then(
         None, None, None, js=_SAVE, api_visibility="private"
     )
-    return ResultsTab(run=run, table=table, shown=shown)
+    return ResultsTab(
+        run=run,
+        table=table,
+        shown=shown,
+        front=[box, front, point],
+        point=point,
+        open_point=open_point,
+    )
+
+
+def _build_front() -> tuple[gr.Column, gr.Plot, gr.Dropdown, gr.Button]:
+    with gr.Column(visible=False) as box:
+        gr.Markdown(
+            "### Where bits go best\nEvery point is the plan with the least sum of errors for its "
+            "size, found from how much each layer minds. That errors add up is an assumption: run "
+            "a plan to see.",
+            elem_classes="lead",
+        )
+        front = gr.Plot(show_label=False, elem_id="front")
+        with gr.Row():
+            point = ChoiceList([], label="Plan", elem_id="point")
+            open_point = gr.Button("Open this plan in Configure", elem_id="open-point")
+    return box, front, point, open_point
 
 
 def _build_activations() -> tuple[gr.Dropdown, gr.Slider, gr.Plot]:

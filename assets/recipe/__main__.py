@@ -22,6 +22,7 @@ from assets.recipe.parallel import join_group, world_size
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
+from ptq.cli import main as ptq_main
 from ptq.metrics.embed.ear import Ear
 from ptq.metrics.embed.logmel import LogMel128
 from ptq.metrics.embed.mini import Mini128
@@ -85,6 +86,15 @@ def _gallery(_: argparse.Namespace) -> None:
     GalleryStage(adm=adm, ear=Ear.load(), folder=ASSETS / "gallery").write()
 
 
+def _sensitivities(_: argparse.Namespace) -> None:
+    target = ASSETS / "sensitivities"
+    target.mkdir(exist_ok=True)
+    name = "mini-audioldm"
+    measured = ptq_main(["sensitivity", name, "--ablate", "--to", str(target / f"{name}.json")])
+    if measured != 0:
+        raise SystemExit(measured)
+
+
 STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "judge": _judge,
     "ear": _ear,
@@ -97,6 +107,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "finish": lambda a: _voice(a).finish_vocoder(a.steps or 4000),
     "voice": lambda a: _voice(a).write(),
     "gallery": _gallery,
+    "sensitivities": _sensitivities,
 }
 
 

@@ -1,0 +1,89 @@
+"""What went wrong with a run, as far as its figures tell, and what to change.
+
+PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) names two ways to fail: calibration that does not cover
+what is asked, which shows as a rise of the Fréchet distance, and ranges that are estimated wrongly,
+which is heard as artefacts.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.activations import worst_clipping
+from app.components.notice.value import NoticeValue, Tone
+from app.finished_run import FinishedRun
+from app.run_tables import fd_change_pct
+
+_MOST_FD_PCT = 10.0
+_MOST_CLIPPED_PCT = 1.0
+_MOST_LEVEL_DB = 3.0
+_MOST_BAND_DB = 6.0
+_HIGH_HZ = 4000.0
+_MOST_PAIRS = 32
+_FEWEST_FOR_FD = 64
+_QUIETEST = 1e-10
+
+
+def diagnosis(run: FinishedRun) -> NoticeValue:
+    """One line for every sign of failure; nothing where there is none."""
+    lines = [*_of_distance(run), *_of_ranges(run), *_of_sound(run)]
+    if not lines:
+        return {}
+    return {"tone": Tone.WARNING, "title": "What may have gone wrong", "lines": lines}
+
+
+def _of_distance(run: FinishedRun) -> Iterator[str]:
+    fd = run.report.fd
+    change = None if fd is None or fd.n < _FEWEST_FOR_FD else fd_change_pct(fd)
+    if change is not None and change > _MOST_FD_PCT:
+        yield (
+            f"The Fréchet distance rose by {change:.0f} %: calibration may not cover what was "
+            "asked. Take more calibration prompts or covering ones, or activation-aware states; "
+            "then give the layers that mind most more bits."
+        )
+
+
+def _of_ranges(run: FinishedRun) -> Iterator[str]:
+    worst = worst_clipping(run.stats(), run.plan())
+    if worst is not None and worst.share_pct > _MOST_CLIPPED_PCT:
+        yield (
+            f"In part {worst.bucket + 1} of the denoising, {worst.share_pct:.1f} % of what "
+            f"{worst.title} is given lies beyond its range. Use minmax there, more timestep "
+            "buckets (t10), or dynamic activations."
+        )
+
+
+def _of_sound(run: FinishedRun) -> Iterator[str]:
+    jumps = np.array([_jumps(run, i) for i in range(min(len(run.report.pairs), _MOST_PAIRS))])
+    heard = jumps[np.isfinite(jumps).all(axis=1)]
+    if not len(heard):
+        return
+    level, band = np.median(heard, axis=0)
+    if abs(level) > _MOST_LEVEL_DB:
+        yield (
+            f"Quantized clips are {abs(level):.1f} dB {'louder' if level > 0 else 'quieter'} than "
+            "full precision: ranges may be misestimated. Calibrate with the steps and the guidance "
+            "that are used here, and keep the first and last convolutions."
+        )
+    if band > _MOST_BAND_DB:
+        yield (
+            f"They have {band:.1f} dB more above {_HIGH_HZ / 1000:.0f} kHz, which is heard as "
+            "hiss: give the activations of the last layers more bits, or smaller ranges (mse)."
+        )
+
+
+def _jumps(run: FinishedRun, index: int) -> tuple[float, float]:
+    """Change of the level, and of the share above 4 kHz, in dB; NaN of clips without sound."""
+    full, quantized = run.clips(index)
+    spectra = [np.abs(np.fft.rfft(clip.samples)) ** 2 for clip in (full, quantized)]
+    hz = np.fft.rfftfreq(len(full.samples), 1 / full.sample_rate_hz)
+    whole = [_db(spectrum) for spectrum in spectra]
+    high = [_db(spectrum[hz > _HIGH_HZ]) for spectrum in spectra]
+    level = whole[1] - whole[0]
+    return level, high[1] - high[0] - level
+
+
+def _db(power: NDArray[np.float64]) -> float:
+    total = float(power.sum())
+    return 10 * float(np.log10(total)) if total > _QUIETEST else float("nan")

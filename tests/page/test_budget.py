@@ -1,0 +1,145 @@
+"""Bits within a budget on the page: rules that keep the size, and points that open as plans."""
+
+from pathlib import Path
+
+import pytest
+
+from app.budget import Budget
+from app.figures.front import front
+from app.handlers.configure import ConfigureHandlers
+from app.handlers.results import ResultsHandlers
+from app.rule_edits import with_rounding
+from app.rules import draft_plan
+from app.settings import Settings
+from app.shipped_sensitivities import read_sensitivities
+from app.workbench import Workbench
+from ptq.adms.audioldm import AudioLDM
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import CheckpointError, ConfigError
+from ptq.layer_spec import LayerInfo
+from ptq.layers import inventory
+from ptq.presets import preset
+from ptq.scheme import Rounding
+from ptq.sensitivities import Sensitivities
+
+WORDS = {"w3 g16": 4.0, "w4 g16": 1.0, "w8 channel": 0.01}
+
+
+@pytest.fixture(scope="module")
+def layers(tiny_adm: AudioLDM) -> tuple[LayerInfo, ...]:
+    return inventory(tiny_adm.parts(), tiny_adm.splits())
+
+
+@pytest.fixture(scope="module")
+def table(tiny_adm: AudioLDM, layers: tuple[LayerInfo, ...]) -> Sensitivities:
+    """Errors that fall with the bits, different for each layer."""
+    names = [i.name for i in layers if ".resnets." in i.name and i.row % 16 == 0 and not i.split]
+    errors = {
+        name: {words: error * (1 + index) for words, error in WORDS.items()}
+        for index, name in enumerate(names)
+    }
+    return Sensitivities(
+        model_hash=tiny_adm.source_hash, measure="output", calibration="c", errors=errors
+    )
+
+
+@pytest.fixture(scope="module")
+def budget(layers: tuple[LayerInfo, ...], table: Sensitivities) -> Budget:
+    return Budget(preset("w8a8"), layers, table)
+
+
+@pytest.fixture
+def workbench(
+    tiny_folder: Path, tmp_path: Path, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
+) -> Workbench:
+    monkeypatch.setattr("app.workbench.read_sensitivities", lambda *_: table)
+    return Workbench(Settings(runs=tmp_path, local_adms={"tiny": tiny_folder}))
+
+
+def test_a_plan_keeps_its_size_and_says_only_what_differs(
+    budget: Budget, layers: tuple[LayerInfo, ...]
+) -> None:
+    least, most = budget.limits_mb
+    assert least < most
+    for share in (0.0, 0.4, 0.8, 1.0):
+        size = least + share * (most - least)
+        text = budget.rules(size + 1e-6)
+        plan = draft_plan(text, layers).plan
+        assert plan is not None
+        assert plan.size_bytes(layers) <= (size + 1e-6) * 1e6
+    base = {line for line in text.splitlines() if line.startswith("denoiser.*")}
+    assert base, "the preset's own rules follow"
+    with pytest.raises(ConfigError, match="the smallest takes"):
+        budget.rules(least / 2)
+
+
+def test_every_point_of_the_front_opens_as_its_plan(
+    budget: Budget, layers: tuple[LayerInfo, ...]
+) -> None:
+    points = budget.front()
+    assert len(points) > 3
+    assert [p.error for p in points] == sorted((p.error for p in points), reverse=True)
+    for point in points:
+        plan = draft_plan(budget.rules(point.megabytes), layers).plan
+        assert plan is not None
+        assert plan.size_bytes(layers) == pytest.approx(point.megabytes * 1e6)
+    figure = front(points, chosen=1)
+    assert list(figure.data[0].x) == [p.megabytes for p in points]
+    assert figure.data[0].marker.size[1] > figure.data[0].marker.size[0]
+
+
+def test_rounding_changes_the_denoisers_weights_only() -> None:
+    text = "# mine\ndenoiser.conv_in = keep\ndenoiser.* = w4 a8 mse t10\nvae.* = w8\n"
+    found = with_rounding(text, Rounding.GPTQ)
+    lines = found.splitlines()
+    assert lines[:2] == ["# mine", "denoiser.conv_in = keep"]
+    assert "gptq" in lines[2]
+    assert lines[3] == "vae.* = w8"
+    assert parse_rules(with_rounding(found, Rounding.NEAREST)) == parse_rules(text)
+    with pytest.raises(ConfigError):
+        with_rounding("denoiser.* = w9", Rounding.GPTQ)
+
+
+def test_the_page_plans_within_a_budget(workbench: Workbench, table: Sensitivities) -> None:
+    configure, results = ConfigureHandlers(workbench), ResultsHandlers(workbench)
+    budget = workbench.budget("tiny")
+    assert budget is not None
+    assert workbench.budget("tiny") is budget, "solved once"
+    size = sum(budget.limits_mb) / 2
+    rules = configure.replan("tiny", "", size)
+    grid = configure.check_rules("tiny", rules)[1]
+    rated = {row["name"]: row.get("sensitivity") for row in grid["rows"]}
+    assert {name for name, value in rated.items() if value is not None} == set(table.errors)
+    box, figure, choices = results.show_front("tiny", None)
+    assert box.visible
+    assert len(figure.data[0].x) == len(choices.choices)
+    opened = results.open_point("tiny", "before", 0)
+    assert opened != "before"
+    assert results.open_point("tiny", "before", None) == "before"
+    assert results.open_point("tiny", "before", 99) == "before"
+
+
+def test_a_model_without_a_table_has_no_budget(tiny_folder: Path, tmp_path: Path) -> None:
+    workbench = Workbench(Settings(runs=tmp_path, local_adms={"tiny": tiny_folder}))
+    assert workbench.budget("tiny") is None
+    assert ConfigureHandlers(workbench).replan("tiny", "kept", 3.0) == "kept"
+    assert not ResultsHandlers(workbench).show_front("tiny", None)[0].visible
+
+
+def test_a_shipped_table_is_read_or_its_damage_named(tmp_path: Path, table: Sensitivities) -> None:
+    assert read_sensitivities("tiny", "x", tmp_path) is None
+    file = tmp_path / "tiny.json"
+    file.write_text(table.to_json(), encoding="utf-8")
+    assert read_sensitivities("tiny", table.model_hash, tmp_path) == table
+    assert read_sensitivities("tiny", "other weights", tmp_path) is None
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="restore them from git"):
+        read_sensitivities("tiny", table.model_hash, tmp_path)
+
+
+def test_budgets_of_a_custom_base_keep_its_other_rules(
+    layers: tuple[LayerInfo, ...], table: Sensitivities
+) -> None:
+    base = QuantConfig(name="mine", rules=parse_rules("vae.* = w6\n* = keep"))
+    text = Budget(base, layers, table).rules(1e3)
+    assert text.endswith("vae.* = w6\n* = keep\n")

@@ -1,0 +1,125 @@
+"""A run that failed says how it failed, and what to change."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.activations import worst_clipping
+from app.diagnosis import diagnosis
+from app.finished_run import FinishedRun
+from ptq.adms.audioldm import AudioLDM
+from ptq.audio import AudioClip, read_clip, write_clip
+from ptq.config import QuantConfig, parse_rules
+from ptq.layers import inventory
+from ptq.observers import LayerObserver
+from ptq.plan import resolve_plan
+from ptq.presets import preset
+from ptq.results import FdRecord
+from ptq.study import run_folder_of, run_study
+from ptq.study_config import CalibrationSettings, StudyConfig
+
+CONFIG = StudyConfig(
+    adm="tiny",
+    quant=preset("w8a8"),
+    prompts=("a dog barks", "rain falls"),
+    steps=2,
+    seconds=0.64,
+    calibration=CalibrationSettings(prompts=1, states=1, reconstruction=1),
+)
+
+
+@pytest.fixture
+def run(tiny_adm: AudioLDM, tmp_path: Path) -> FinishedRun:
+    """A finished run whose pairs are noise, alike in both versions."""
+    run_study(CONFIG, tiny_adm, runs=tmp_path, ear="no ear")
+    found = FinishedRun.read(run_folder_of(CONFIG, tiny_adm, tmp_path).path, run_id="x")
+    rng = np.random.default_rng(0)
+    for pair in found.report.pairs:
+        noise = 0.05 * rng.standard_normal(10_240).astype(np.float32)
+        for name in (pair.reference, pair.quantized):
+            write_clip(found.path / name, AudioClip(samples=noise, sample_rate_hz=16_000))
+    return found
+
+
+def changed(run: FinishedRun, samples: np.ndarray) -> None:
+    for pair in run.report.pairs:
+        clip = AudioClip(samples=samples.astype(np.float32), sample_rate_hz=16_000)
+        write_clip(run.path / pair.quantized, clip)
+
+
+def fd(increase_pct: float, n: int) -> FdRecord:
+    return FdRecord(
+        embedder="mini128",
+        estimator="plug-in",
+        n=n,
+        n_ref=10_240,
+        dim=128,
+        full_precision=20.0,
+        quantized=20.0 * (1 + increase_pct / 100),
+        quantized_vs_full=1.0,
+        verdict="inferior",
+        increase_pct=increase_pct,
+    )
+
+
+def test_a_good_run_has_no_signs(run: FinishedRun) -> None:
+    assert diagnosis(run) == {}
+
+
+@pytest.mark.parametrize(("pct", "n", "named"), [(14.0, 256, True), (8.0, 256, False)])
+def test_a_risen_distance_points_at_calibration(
+    run: FinishedRun, pct: float, n: int, *, named: bool
+) -> None:
+    risen = replace(run, report=replace(run.report, fd=fd(pct, n)))
+    lines = diagnosis(risen).get("lines", [])
+    assert any("rose by 14 %: calibration may not cover" in line for line in lines) is named
+
+
+def test_few_clips_show_no_rise(run: FinishedRun) -> None:
+    few = replace(run, report=replace(run.report, fd=fd(40.0, 8)))
+    assert diagnosis(few) == {}
+
+
+def test_a_jump_of_the_level_points_at_ranges(run: FinishedRun) -> None:
+    full = read_clip(run.path / run.report.pairs[0].reference).samples
+    changed(run, 2.0 * full)
+    lines = diagnosis(run)["lines"]
+    assert any(line.startswith("Quantized clips are 6.0 dB louder") for line in lines)
+
+
+def test_hiss_points_at_the_last_layers(run: FinishedRun) -> None:
+    full = read_clip(run.path / run.report.pairs[0].reference).samples
+    t = np.arange(len(full)) / 16_000
+    low = np.convolve(full, np.ones(16) / 16, mode="same")
+    for pair in run.report.pairs:
+        clip = AudioClip(samples=low.astype(np.float32), sample_rate_hz=16_000)
+        write_clip(run.path / pair.reference, clip)
+    changed(run, low + 0.02 * np.sin(2 * np.pi * 6500 * t))
+    assert any("dB more above 4 kHz" in line for line in diagnosis(run)["lines"])
+
+
+def test_silence_tells_nothing(run: FinishedRun) -> None:
+    changed(run, np.zeros(10_240))
+    assert diagnosis(run) == {}
+
+
+def test_the_worst_clipping_is_found(tiny_adm: AudioLDM) -> None:
+    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    rules = parse_rules("denoiser.conv_in = a8 p90\ndenoiser.conv_out = a8\n* = keep")
+    plan = resolve_plan(QuantConfig(name="x", rules=rules), layers)
+    stats = {}
+    for name in ("denoiser.conv_in", "denoiser.conv_out"):
+        observer = LayerObserver(channel_axis=1, buckets=2)
+        for bucket in range(2):
+            values = torch.randn((2, 8, 16, 16), generator=torch.Generator().manual_seed(bucket))
+            observer.update_(values, bucket)
+        stats[name] = observer.result()
+    found = worst_clipping(stats, plan)
+    assert found is not None
+    assert found.title == "denoiser.conv_in"
+    assert found.share_pct == pytest.approx(20.0, abs=3.0)
+    keep = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = keep")), layers)
+    assert worst_clipping(stats, keep) is None
