@@ -23,17 +23,18 @@ _BATCH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBank:
-    """The clips of one model for one list of prompts and one seed, at ``SETTINGS``."""
+    """The clips of one model for one list of prompts and one seed."""
 
     name: str
     adm: AudioDiffusionModel
     prompts: tuple[str, ...]
     seed: int
+    settings: SamplingSettings = SETTINGS
 
     @property
     def folder(self) -> Path:
         """Where the clips lie; another model never finds them."""
-        asked = json.dumps([self.prompts, asdict(SETTINGS)])
+        asked = json.dumps([self.prompts, asdict(self.settings)])
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
         return CACHE / self.adm.source_hash[:12] / f"{self.name}-{self.seed}-{digest}"
 
@@ -44,7 +45,7 @@ class ClipBank:
         """Generate what is missing, then read everything."""
         n = len(self.prompts)
         present = frozenset(i for i in range(n) if self._path(i).exists())
-        request = GenerationRequest(prompts=self.prompts, seed=self.seed, settings=SETTINGS)
+        request = GenerationRequest(prompts=self.prompts, seed=self.seed, settings=self.settings)
         start, generator = time.monotonic(), Generator(adm=self.adm, batch_size=_BATCH)
         for done, clip in enumerate(generator(request, skip=present), start=1):
             # The clip is written last: where it exists, its latents do.

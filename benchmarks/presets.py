@@ -24,6 +24,7 @@ from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.banks import Banks, embed_banks
 from ptq.calibration.calibrator import Calibration
+from ptq.config import QuantConfig
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import QuantPlan
 from ptq.presets import PRESETS
@@ -33,8 +34,8 @@ from ptq.report_markdown import megabytes, number, table
 from ptq.scoring import family_increases, fd_record, median_of, pair_embedding_scores, score_pair
 
 SCORES = ADMS_FOLDER.parent / "scores"
-_SEED = 100
-_HEADER = (
+SEED = 100
+HEADER = (
     "preset",
     "size",
     "below fp32",
@@ -57,18 +58,18 @@ def main() -> None:
     adm, ear = load_adm(find_adm("mini-audioldm")), find_ear()
     if not isinstance(ear, Ear):
         raise SystemExit(f"The presets are scored with the shipped ear: {ear}")
-    prompts = draw_suite(Suite.FINAL, arguments.pairs, _SEED)
-    bench = Bench(adm=adm, ear=ear, prompts=prompts)
+    prompts = draw_suite(Suite.FINAL, arguments.pairs, SEED)
+    bench = Bench(adm=adm, ear=ear, prompts=prompts, configs=PRESETS)
     what = {
         "adm": adm.id,
         "model": adm.source_hash,
         "embedder": ear.id,
         "ear": ear.sha256,
         "n": arguments.pairs,
-        "settings": {**asdict(SETTINGS), "seed": _SEED},
+        "settings": {**asdict(SETTINGS), "seed": SEED},
         "prompts": [prompt.text for prompt in prompts],
     }
-    rows = finished_rows(what, bench)
+    rows = finished_rows("presets", what, bench)
     for name in arguments.presets:
         if name not in rows:
             rows[name] = bench.row(name)
@@ -78,13 +79,21 @@ def main() -> None:
     if arguments.ship:
         SCORES.mkdir(exist_ok=True)
         (SCORES / f"{adm.id}.json").write_text(json.dumps(scores, indent=1) + "\n")
-    print(table(_HEADER, [_cells(row) for row in scores["presets"]]))
+    print(table(HEADER, [cells(row) for row in scores["presets"]]))
     print(path)
 
 
-def finished_rows(what: Mapping[str, Any], bench: "Bench") -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run of the same model, ear, prompts, settings and plans, by preset."""
-    path = RESULTS / "presets.json"
+def finished_rows(
+    results: str, what: Mapping[str, Any], bench: "Bench"
+) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run of the same model, ear, prompts, settings and plans, by name.
+
+    Args:
+        results: Name of the file of results, without its ending.
+        what: All but the rows.
+        bench: Knows the plans.
+    """
+    path = RESULTS / f"{results}.json"
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -93,7 +102,7 @@ def finished_rows(what: Mapping[str, Any], bench: "Bench") -> dict[str, dict[str
     return {
         row["name"]: row
         for row in found["presets"]
-        if row["name"] in PRESETS and row["plan"] == bench.plan(row["name"]).sha256
+        if row["name"] in bench.configs and row["plan"] == bench.plan(row["name"]).sha256
     }
 
 
@@ -104,38 +113,43 @@ def _scores(what: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> dict
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What every preset is scored with."""
+    """What every plan is scored with."""
 
     adm: AudioDiffusionModel
     ear: Ear
     prompts: Sequence[Prompt]
+    configs: Mapping[str, QuantConfig]
 
     @cached_property
     def calibration(self) -> Calibration:
-        """One calibration serves every preset."""
+        """One calibration serves every plan that balances no channels."""
         return calibrate(self.adm, SETTINGS)
 
     def plan(self, name: str) -> QuantPlan:
-        """A preset met with the model's layers."""
-        return plan_of(self.adm, name)
+        """Rules met with the model's layers."""
+        return plan_of(self.adm, self.configs[name])
 
-    def bank(self, name: str, adm: AudioDiffusionModel, seed: int = _SEED) -> ClipBank:
-        """The clips of one model."""
+    def bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
+        """The clips of one model; with an offset, from other noise."""
         texts = tuple(prompt.text for prompt in self.prompts)
-        return ClipBank(name=f"{name}-{len(texts)}", adm=adm, prompts=texts, seed=seed)
+        return ClipBank(name=f"{name}-{len(texts)}", adm=adm, prompts=texts, seed=SEED + offset)
 
     def row(self, name: str) -> dict[str, Any]:
-        """Every figure of one preset."""
+        """Every figure of one plan."""
         plan = self.plan(name)
-        full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, _SEED + 1)
-        copy = self.adm if name == "fp" else quantized_copy(self.adm, name, self.calibration)
-        quantized = full if name == "fp" else self.bank(f"{name}-{plan.sha256[:8]}", copy)
+        full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, 1)
+        copy = self.adm if name == "fp" else self.quantized(name)
+        quantized = full if name == "fp" else self.bank(f"plan-{plan.sha256[:8]}", copy)
         return {
             "name": name,
             "plan": plan.sha256,
             **size_of(copy, plan, values_of(self.adm)),
             **self.scores(full, second, quantized),
         }
+
+    def quantized(self, name: str) -> AudioDiffusionModel:
+        """The model at one plan."""
+        return quantized_copy(self.adm, self.configs[name], self.calibration)
 
     def scores(self, full: ClipBank, second: ClipBank, quantized: ClipBank) -> dict[str, Any]:
         """Distances, verdict and medians over pairs."""
@@ -167,7 +181,8 @@ def _median(values: Sequence[float | None]) -> float | None:
     return float(np.median(found)) if found else None
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table."""
     interval = row.get("ci95_pct")
     return (
         row["name"],

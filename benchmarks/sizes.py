@@ -10,15 +10,16 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.checkpoint import packed_bytes, save_packed
+from ptq.config import QuantConfig
 from ptq.layers import inventory, named_tensors
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.presets import PRESETS, preset
 from ptq.report_markdown import megabytes, number, table
 
 
-def plan_of(adm: AudioDiffusionModel, name: str) -> QuantPlan:
-    """A preset met with a model's layers."""
-    return resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
+def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
+    """Rules met with a model's layers."""
+    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
 
 
 def size_of(quantized: AudioDiffusionModel, plan: QuantPlan, values: int) -> dict[str, float]:
@@ -50,8 +51,8 @@ def main() -> None:
     values, calibration = values_of(adm), calibrate(adm, SETTINGS)
     rows: list[dict[str, Any]] = []
     for name in PRESETS:
-        copy = adm if name == "fp" else quantized_copy(adm, name, calibration)
-        rows.append({"name": name, **size_of(copy, plan_of(adm, name), values)})
+        copy = adm if name == "fp" else quantized_copy(adm, preset(name), calibration)
+        rows.append({"name": name, **size_of(copy, plan_of(adm, preset(name)), values)})
     path = write_results("sizes", {"model": adm.source_hash, "values": values, "presets": rows})
     cells = [
         (

@@ -18,6 +18,7 @@ from ptq.calibration.calibrator import Calibration, Calibrator
 from ptq.calibration.purposes import Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
+from ptq.config import QuantConfig
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layers import inventory
 from ptq.plan import resolve_plan
@@ -62,10 +63,10 @@ def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibrati
 
 
 def quantized_copy(
-    adm: AudioDiffusionModel, name: str, calibration: Calibration
+    adm: AudioDiffusionModel, config: QuantConfig, calibration: Calibration
 ) -> AudioDiffusionModel:
-    """A copy of a model at a preset."""
-    plan = resolve_plan(preset(name), inventory(adm.parts(), adm.splits()))
+    """A quantized copy of a model."""
+    plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
     states = calibration.sets[Purpose.RECONSTRUCTION]
     weights = rounded_weights(Replay(adm=adm, states=states), plan, calibration.stats)
     other = copy.deepcopy(adm)
@@ -103,7 +104,7 @@ class GalleryStage:
         (self.folder / "gallery.json").write_text(text, encoding="utf-8")
 
     def _adm(self, plan: str, calibration: Calibration) -> AudioDiffusionModel:
-        return self.adm if plan == "fp" else quantized_copy(self.adm, plan, calibration)
+        return self.adm if plan == "fp" else quantized_copy(self.adm, preset(plan), calibration)
 
     def _item(
         self, index: int, family: str, prompt: Prompt, made: Mapping[str, GeneratedClip]

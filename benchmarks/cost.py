@@ -1,0 +1,130 @@
+"""What a study costs, stage by stage, and how that grows: ``python -m benchmarks.cost``.
+
+Every study runs in a process of its own, so that its peak memory is its own. Times are this
+machine's; what carries over is how they compare: to the full-precision clips of the same study,
+and from one study to a larger one. Finished studies are kept.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import RESULTS, write_results
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
+from ptq.report_markdown import table
+from ptq.study_events import Stage
+
+_KILOBYTE = 1024  # what Linux counts a process's peak memory in
+_HALF = "denoiser.up_blocks.* = w4 asym group mse gptq a8 mse t10\n* = keep\n"
+_STAGES = tuple(
+    stage.value
+    for stage in (
+        *(Stage.REFERENCE, Stage.CALIBRATE, Stage.QUANTIZE),
+        *(Stage.ESTIMATE, Stage.SECOND_SEED, Stage.SCORE),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One study: what is varied against the first."""
+
+    preset: str = "ptq4adm"
+    rules: str = ""
+    prompts: int = 4
+    steps: int = 20
+    calibration: str = "uniform"
+    covering: bool = False
+
+    @property
+    def title(self) -> str:
+        """The case in a table."""
+        plan = "half of the layers" if self.rules else self.preset
+        chosen = f", {self.calibration}" if self.calibration != "uniform" else ""
+        covering = ", covering prompts" if self.covering else ""
+        return f"{plan}, {self.prompts} prompts, {self.steps} steps{chosen}{covering}"
+
+
+CASES = (
+    Case(),
+    Case(prompts=8),
+    Case(prompts=16),
+    Case(steps=10),
+    Case(steps=40),
+    Case(rules=_HALF),
+    Case(preset="w8a8"),
+    Case(calibration="activation-aware"),
+    Case(calibration="activation-aware", covering=True),
+)
+
+
+def main() -> None:
+    """Measure what is missing, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--adm", default="mini-audioldm")
+    arguments = parser.parse_args()
+    model = load_adm(find_adm(arguments.adm)).source_hash
+    what = {"adm": arguments.adm, "model": model, "cores": len(os.sched_getaffinity(0))}
+    rows = _finished(what)
+    for case in CASES:
+        if not any(row["case"] == asdict(case) for row in rows):
+            rows.append(
+                {"case": asdict(case), "title": case.title, **_measured(arguments.adm, case)}
+            )
+            write_results("cost", {**what, "rows": rows})
+    path = write_results("cost", {**what, "rows": rows})
+    print(table(("study", *_STAGES, "all", "peak memory"), list(_cells(rows))))
+    print(path)
+
+
+def _finished(what: Mapping[str, Any]) -> list[dict[str, Any]]:
+    path = RESULTS / "cost.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = all(found.get(key) == value for key, value in what.items())
+    return list(found["rows"]) if same else []
+
+
+def _measured(adm: str, case: Case) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        plan = ["--preset", case.preset]
+        if case.rules:
+            file = Path(folder) / "half.rules"
+            file.write_text(case.rules, encoding="utf-8")
+            plan = ["--plan", str(file)]
+        command = [sys.executable, "-m", "ptq", "study", adm, *plan, "--json", "--out", folder]
+        command += ["--prompts", str(case.prompts), "--steps", str(case.steps)]
+        command += ["--calibration", case.calibration, *["--covering"] * case.covering]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            text = process.stdout.read() if process.stdout is not None else ""
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"The study '{case.title}' ended with {process.returncode}.")
+    report = json.loads(text)
+    return {
+        "seconds": report["timings_s"],
+        "peak_bytes": usage.ru_maxrss * _KILOBYTE,
+        "layers": sum(layer["executed"] != "float" for layer in report["layers"]),
+    }
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Stages in units of the study's own full-precision clips."""
+    for row in rows:
+        seconds = row["seconds"]
+        unit = seconds[Stage.REFERENCE]
+        stages = (f"{seconds[stage] / unit:.2f}" if stage in seconds else "–" for stage in _STAGES)
+        whole = sum(seconds.values()) / unit
+        yield row["title"], *stages, f"{whole:.2f}", f"{row['peak_bytes'] / 1e9:.2f} GB"
+
+
+if __name__ == "__main__":
+    main()
