@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ptq.audio import AudioClip, read_clip
 from ptq.calibration.folder import CalibrationFolder
+from ptq.calibration.manifest import CalibrationManifest
 from ptq.errors import ConfigError
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
@@ -71,6 +72,11 @@ class FinishedRun:
     def plan(self) -> QuantPlan:
         """What was done to every layer."""
         return QuantPlan.from_json((self.path / PLAN).read_text(encoding="utf-8"))
+
+    def calibration(self) -> CalibrationManifest | None:
+        """What calibration was made of; ``None`` where the plan needed none."""
+        folder = CalibrationFolder(path=self.path / CALIBRATION)
+        return folder.manifest() if folder.exists() else None
 
     def stats(self) -> CalibrationStats:
         """Activation statistics; empty where the plan needed none."""

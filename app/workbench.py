@@ -16,6 +16,7 @@ from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
 from app.jobs import JobRegistry
 from app.pace import Pace, recent_reports
+from app.prompt_map import PromptMap
 from app.rules import Draft, draft_plan
 from app.settings import Settings
 from app.shipped_sensitivities import read_sensitivities
@@ -81,6 +82,7 @@ class Workbench:
         self._find_ear = ear
         self._ear: Ear | str | None = None
         self._ear_lock = threading.Lock()
+        self._map: tuple[str, PromptMap] | None = None
         self._budgets: dict[str, Budget] = {}
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
@@ -119,6 +121,17 @@ class Workbench:
         if model_hash not in self._budgets:
             self._budgets[model_hash] = Budget(preset(DEFAULT_PRESET), self.layers(adm_id), found)
         return self._budgets[model_hash]
+
+    def prompt_map(self, adm_id: str) -> PromptMap:
+        """Where prompts lie in a model's text space; only the last model's is kept.
+
+        Raises:
+            PTQError: There is no such model, or its files are damaged.
+        """
+        adm = self.shelf.load(adm_id)
+        if self._map is None or self._map[0] != adm.source_hash:
+            self._map = (adm.source_hash, PromptMap(adm))
+        return self._map[1]
 
     def estimate(self, request: StudyRequest) -> Estimate:
         """Check a request against every limit, and say how long it will take.

@@ -23,6 +23,7 @@ from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.adms.sampling import NoiseTape, Sampler
+from ptq.memory import keep_freed_memory
 from ptq.metrics import clip_flags, frechet_distance
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.embed.judge import Judge
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8, help="clips per source")
     parser.add_argument("--pairs", type=int, default=128, help="two-event prompts")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the command line and the page do
     adm = load_adm(find_adm("mini-audioldm"))
     ear, judge = find_ear(), Judge.load()
     if not isinstance(adm, AudioLDM) or not isinstance(ear, Ear):

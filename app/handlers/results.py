@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.activations import activations_of, most_telling, site_names
 from app.diagnosis import diagnosis
+from app.figures.coverage import prompt_map, range_coverage
 from app.figures.distance import distances
 from app.figures.front import front
 from app.figures.histogram import histogram
@@ -19,7 +20,9 @@ from app.present import pair_player
 from app.run_tables import paired_table, runs_table, summary_table, verdict_notice
 from app.shipped_scores import read_scores
 from app.workbench import Workbench
+from ptq.errors import PTQError
 
+_NO_MODEL = "The model of this run is not here any more."
 _NO_STATISTICS = "No calibration was needed: activations stay in float or are ranged on the fly."
 
 
@@ -81,6 +84,22 @@ class ResultsHandlers:
         """Pack everything of a run into one file."""
         run = self.workbench.run(token, run_id)
         return gr.DownloadButton(value=str(self.workbench.archive(run)), visible="hidden")
+
+    @explained
+    def show_coverage(self, token: str, run_id: str | None) -> tuple[Any, Any]:
+        """The prompts of a run on the map of its model, and what calibration saw of the ranges."""
+        if run_id is None:
+            return gr.skip(), gr.skip()
+        run = self.workbench.run(token, run_id)
+        found = run.calibration()
+        ranges = range_coverage({} if found is None else found.site_coverage)
+        try:
+            placed = self.workbench.prompt_map(run.report.adm.id)
+        except PTQError:  # the host took the model away; its runs can still be seen
+            return empty_figure(_NO_MODEL, title="Prompts"), ranges
+        own = placed.of([pair.prompt for pair in run.report.pairs])
+        calibration = placed.of(() if found is None else found.prompts)
+        return prompt_map(placed.usual, calibration, own), ranges
 
     @explained
     def show_front(self, adm: str | None, point: int | None) -> tuple[Any, ...]:

@@ -50,6 +50,7 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
             with gr.Column(min_width=320):
                 size = gr.Plot(show_label=False, elem_id="sizes")
         site, bucket, activations = _build_activations()
+        _build_coverage(handlers, token, run)
         save = gr.Button("Download everything of this run (zip)", elem_id="download")
         file = gr.DownloadButton("Save", visible="hidden", elem_id="download-file")
     gr.Markdown(_DISTANCE, elem_classes="lead")
@@ -78,6 +79,18 @@ def build_results(handlers: ResultsHandlers, token: gr.BrowserState) -> ResultsT
         point=point,
         open_point=open_point,
     )
+
+
+def _build_coverage(handlers: ResultsHandlers, token: gr.BrowserState, run: gr.Dropdown) -> None:
+    title = "What calibration covered"
+    with gr.Accordion(title, open=False, elem_id="coverage") as box, gr.Row():
+        with gr.Column(min_width=320):
+            places = gr.Plot(show_label=False, elem_id="prompt-map")
+        with gr.Column(min_width=320):
+            ranges = gr.Plot(show_label=False, elem_id="range-coverage")
+    # Placing prompts takes a text encoder a second: only for who looks.
+    for event in (box.expand, run.input):
+        event(handlers.show_coverage, [token, run], [places, ranges], **LATEST)
 
 
 def _build_front() -> tuple[gr.Column, gr.Plot, gr.Dropdown, gr.Button]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.algorithms.smooth import channel_balance
-from ptq.calibration.coverage import coverage_figures, rows_of
+from ptq.calibration.coverage import coverage_figures, range_coverage, rows_of
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
@@ -110,6 +110,7 @@ class Calibrator:
             states=len(chosen),
             reconstruction=len(rest),
             coverage=probe.coverage(chosen, self.wanted.seed),
+            site_coverage=probe.site_coverage(chosen),
         )
         return Calibration(stats=stats, sets=sets, manifest=manifest)
 
@@ -171,6 +172,14 @@ class _Probe:
             return {}
         candidates, signatures = self.measured
         return coverage_figures(signatures, rows_of(candidates, chosen), seed)
+
+    def site_coverage(self, chosen: NDArray[np.int64]) -> dict[str, float]:
+        """How much of its peak each site reaches over a chosen set, likewise."""
+        if self.measured is None:
+            return {}
+        candidates, signatures = self.measured
+        found = range_coverage(signatures, rows_of(candidates, chosen))
+        return {name: round(share, 4) for name, share in found.items()}
 
 
 def common_buckets(wanted: Iterable[int]) -> int:

@@ -17,8 +17,8 @@ class CalibrationManifest:
     """Ties statistics to sampler, steps, guidance, length and model.
 
     ``states`` counts those that ranges rest on, ``reconstruction`` those that rounding looks at.
-    ``coverage`` says what the states reach of all that were recorded, where that was measured; see
-    ``ptq.calibration.coverage``.
+    ``coverage`` says what the states reach of all that were recorded, where that was measured, and
+    ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
     """
 
     strategy: str
@@ -34,6 +34,7 @@ class CalibrationManifest:
     reconstruction: int = 0
     covering: bool = False
     coverage: Mapping[str, float] = field(default_factory=dict)
+    site_coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
     @property

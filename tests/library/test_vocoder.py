@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from assets.recipe.vocoder import energy_distance
-from ptq.adms.vocoders.istft import IstftVocoder, IstftVocoderConfig
+from ptq.adms.vocoders.istft import IstftVocoder, IstftVocoderConfig, limited
 from ptq.adms.vocoders.overlap import overlap_add
 
 SAMPLE_RATE_HZ = 16_000
@@ -100,3 +100,13 @@ def test_the_energy_distance_prefers_noise_to_a_buzz() -> None:
 def test_the_energy_distance_of_the_clip_itself_is_zero() -> None:
     real = torch.randn((2, 12_800), generator=torch.Generator().manual_seed(0)) * 0.1
     assert energy_distance(real, real.clone(), real.clone()).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_limiter_keeps_what_is_quiet_and_bends_what_is_loud() -> None:
+    samples = torch.linspace(-3.0, 3.0, 6001)
+    found = limited(samples)
+    quiet = samples.abs() <= 0.9
+    assert torch.equal(found[quiet], samples[quiet])
+    assert float(found.abs().max()) < 0.995
+    assert (found.diff() >= 0).all(), "louder stays louder"
+    assert torch.equal(found, -limited(-samples))
