@@ -23,6 +23,7 @@ class AdmShelf:
         self._lock = threading.Lock()
         self._loaded: AudioDiffusionModel | None = None
         self._layers: dict[str, tuple[LayerInfo, ...]] = {}
+        self._hashes: dict[str, str] = {}
 
     def cards(self) -> tuple[AdmCard, ...]:
         """Every model there is, embedded ones first."""
@@ -48,6 +49,16 @@ class AdmShelf:
                 self._loaded = None  # frees the old one before the new one is read
                 self._loaded = load_adm(card)
             return self._loaded
+
+    def source_hash(self, adm_id: str) -> str:
+        """Hash of a model's weights; the model is loaded for it once.
+
+        Raises:
+            ModelError: There is none of that name, or its files are damaged.
+        """
+        if adm_id not in self._hashes:
+            self._hashes[adm_id] = self.load(adm_id).source_hash
+        return self._hashes[adm_id]
 
     def layers(self, adm_id: str) -> Sequence[LayerInfo]:
         """What can be quantized in a model.

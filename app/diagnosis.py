@@ -14,9 +14,11 @@ from app.activations import worst_clipping
 from app.components.notice.value import NoticeValue, Tone
 from app.finished_run import FinishedRun
 from app.run_tables import fd_change_pct
+from ptq.layer_spec import DENOISER
 
 _MOST_FD_PCT = 10.0
-_MOST_CLIPPED_PCT = 1.0
+# More than a range of least error (mse) ever cuts off on purpose.
+_MOST_CLIPPED_PCT = 2.5
 _MOST_LEVEL_DB = 3.0
 _MOST_BAND_DB = 6.0
 _HIGH_HZ = 4000.0
@@ -47,10 +49,12 @@ def _of_distance(run: FinishedRun) -> Iterator[str]:
 def _of_ranges(run: FinishedRun) -> Iterator[str]:
     worst = worst_clipping(run.stats(), run.plan())
     if worst is not None and worst.share_pct > _MOST_CLIPPED_PCT:
+        denoises = worst.title.startswith(f"{DENOISER}.")
+        where = f"In part {worst.bucket + 1} of the denoising, " if denoises else ""
+        cure = "minmax there, more timestep buckets (t10)" if denoises else "minmax there"
         yield (
-            f"In part {worst.bucket + 1} of the denoising, {worst.share_pct:.1f} % of what "
-            f"{worst.title} is given lies beyond its range. Use minmax there, more timestep "
-            "buckets (t10), or dynamic activations."
+            f"{where}{worst.share_pct:.1f} % of what {worst.title} is given lies beyond its range. "
+            f"Use {cure}, or dynamic activations."
         )
 
 

@@ -50,22 +50,33 @@ def apply_edit(text: str, edit: LayerEdit, layers: Sequence[LayerInfo]) -> str:
 def with_rounding(text: str, rounding: Rounding) -> str:
     """Return the rules with another rounding of the denoiser's weights.
 
+    A rule for everything is left to the other parts, with one for the denoiser before it. Patterns
+    that begin with a star and go on stay as they are.
+
     Raises:
         ConfigError: The rules cannot be followed as they are.
     """
     lines = []
     for line in rule_lines(text):
         rule = line.rule
-        if rule is None or rule.scheme.weight is None or not _speaks_of_denoiser(rule):
+        pattern = None if rule is None else _denoiser_pattern(rule)
+        if rule is None or rule.scheme.weight is None or pattern is None:
             lines.append(line.text)
             continue
         weight = replace(rule.scheme.weight, rounding=rounding)
-        lines.append(format_rule(replace(rule, scheme=replace(rule.scheme, weight=weight))))
+        scheme = replace(rule.scheme, weight=weight)
+        optional = rule.optional or pattern != rule.pattern
+        changed = replace(rule, pattern=pattern, scheme=scheme, optional=optional)
+        lines.append(format_rule(changed))
+        if pattern != rule.pattern:
+            lines.append(line.text)
     return _join(lines)
 
 
-def _speaks_of_denoiser(rule: QuantRule) -> bool:
-    return rule.pattern.startswith((DENOISER, "*"))
+def _denoiser_pattern(rule: QuantRule) -> str | None:
+    if rule.pattern == "*":
+        return f"{DENOISER}.*"
+    return rule.pattern if rule.pattern.startswith(DENOISER) else None
 
 
 def _affected(edit: LayerEdit, layers: Sequence[LayerInfo]) -> list[LayerInfo]:

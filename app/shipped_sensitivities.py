@@ -9,17 +9,14 @@ from ptq.sensitivities import Sensitivities
 SENSITIVITIES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "sensitivities"
 
 
-def read_sensitivities(
-    adm: str, model_hash: str, folder: Path = SENSITIVITIES_FOLDER
-) -> Sensitivities | None:
-    """Read the table of one ADM; ``None`` where none ships, or one of other weights.
+def read_sensitivities(adm: str, folder: Path = SENSITIVITIES_FOLDER) -> Sensitivities | None:
+    """Read the table of one ADM; ``None`` where none ships. Its weights may be others by now.
 
     Raises:
         CheckpointError: The file is damaged.
     """
     file = folder / f"{adm}.json"
-    found = _read(file, file.stat().st_mtime_ns) if file.is_file() else None
-    return found if found is not None and found.model_hash == model_hash else None
+    return _read(file, file.stat().st_mtime_ns) if file.is_file() else None
 
 
 @functools.lru_cache(maxsize=4)

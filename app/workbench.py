@@ -83,6 +83,7 @@ class Workbench:
         self._ear: Ear | str | None = None
         self._ear_lock = threading.Lock()
         self._map: tuple[str, PromptMap] | None = None
+        self._map_lock = threading.Lock()
         self._budgets: dict[str, Budget] = {}
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
@@ -114,24 +115,29 @@ class Workbench:
         Raises:
             PTQError: There is no such model, or its files are damaged.
         """
-        model_hash = self.shelf.load(adm_id).source_hash
-        found = read_sensitivities(adm_id, model_hash)
-        if found is None:
+        try:
+            found = read_sensitivities(adm_id)
+            if found is None or found.model_hash != self.shelf.source_hash(adm_id):
+                return None
+            if found.model_hash not in self._budgets:
+                made = Budget(preset(DEFAULT_PRESET), self.layers(adm_id), found)
+                self._budgets[found.model_hash] = made
+        except (CheckpointError, ConfigError) as error:  # the page does without the slider
+            _LOG.warning("%s", error)
             return None
-        if model_hash not in self._budgets:
-            self._budgets[model_hash] = Budget(preset(DEFAULT_PRESET), self.layers(adm_id), found)
-        return self._budgets[model_hash]
+        return self._budgets[found.model_hash]
 
     def prompt_map(self, adm_id: str) -> PromptMap:
-        """Where prompts lie in a model's text space; only the last model's is kept.
+        """Where prompts lie in a model's text space; only the last model's map is kept.
 
         Raises:
             PTQError: There is no such model, or its files are damaged.
         """
         adm = self.shelf.load(adm_id)
-        if self._map is None or self._map[0] != adm.source_hash:
-            self._map = (adm.source_hash, PromptMap(adm))
-        return self._map[1]
+        with self._map_lock:
+            if self._map is None or self._map[0] != adm.source_hash:
+                self._map = (adm.source_hash, PromptMap(adm))
+            return self._map[1]
 
     def estimate(self, request: StudyRequest) -> Estimate:
         """Check a request against every limit, and say how long it will take.

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats as statistics
@@ -10,6 +10,7 @@ from scipy import stats as statistics
 from ptq.allocate import Allocation
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
+from ptq.layer_spec import DENOISER
 from ptq.observers import CalibrationStats
 from ptq.quantize import quantize_
 
@@ -43,13 +44,20 @@ class Additivity:
         return float(statistics.spearmanr(self.predicted, self.measured).statistic)
 
     @property
-    def ratio(self) -> float:
-        """Median of measured to predicted: above one where errors make each other worse."""
-        return float(np.median(np.divide(self.measured, self.predicted)))
+    def ratio(self) -> float | None:
+        """Median of measured to predicted: above one where errors make each other worse.
+
+        It means something where both are errors of the same kind; ``None`` where nothing is
+        predicted.
+        """
+        pairs = zip(self.measured, self.predicted, strict=True)
+        ratios = [measured / predicted for measured, predicted in pairs if predicted > 0]
+        return float(np.median(ratios)) if ratios else None
 
     @property
     def _can_tell(self) -> bool:
-        spread = all(len(set(values)) > 1 for values in (self.predicted, self.measured))
+        both = (self.predicted, self.measured)
+        spread = all(len(set(values)) > 1 and min(values) > 0 for values in both)
         return spread and len(self.predicted) >= FEWEST_PLANS
 
 
@@ -72,9 +80,12 @@ class AdditivityCheck:
         exact = self.replay.predictions().double()
         measured = []
         for found in plans:
-            codes = rounded_weights(self.fitting, found.plan, self.stats)
+            # Other parts have no term in the sum, so they stay as they are.
+            own = tuple(s for s in found.plan.layers if s.name.startswith(f"{DENOISER}."))
+            plan = replace(found.plan, layers=own)
+            codes = rounded_weights(self.fitting, plan, self.stats)
             other = copy.deepcopy(self.replay.adm)
-            quantize_(other.parts(), found.plan, self.stats, weights=codes)
+            quantize_(other.parts(), plan, self.stats, weights=codes)
             replay = Replay(
                 adm=other, states=self.replay.states, should_stop=self.replay.should_stop
             )

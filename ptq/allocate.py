@@ -115,7 +115,8 @@ class Allocator:
         """Return the plan with the least sum of errors and no more bits a denoiser weight.
 
         Args:
-            bits: nominal bits, kept weights counting 16; scales are not counted.
+            bits: nominal bits, kept weights counting 16; scales and branches are not counted, which
+                a budget of bytes does.
             name: of the plan.
 
         Raises:

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     smallest_options(smallest)
     generate = add("generate", _generate, "adm", "prompt")
     sampling_options(generate)
+    generate.add_argument("--cached", action="store_true", help="keep what would be computed again")
     generate.add_argument("--out", type=Path, default=Path("clip.flac"))
     add("report", _report, "run")
     add("compare", _compare, "run", "other")
@@ -227,8 +228,8 @@ def _sensitivity(arguments: argparse.Namespace) -> None:
     value = {"path": str(arguments.to), "layers": len(found.errors), "measure": found.measure}
     text = f"{len(found.errors)} layers, {found.measure} error: {arguments.to}"
     if check is not None:
-        value |= additivity_figures(check)
-        text = f"{text}\n{additivity_text(check)}"
+        value |= additivity_figures(check, found.measure)
+        text = f"{text}\n{additivity_text(check, found.measure)}"
     _show(arguments, value, text)
 
 
@@ -256,7 +257,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     check_sampling(steps=arguments.steps, seconds=arguments.seconds, guidance=guidance)
     settings = SamplingSettings(steps=arguments.steps, guidance=guidance, seconds=arguments.seconds)
     request = GenerationRequest(prompts=(arguments.prompt,), seed=arguments.seed, settings=settings)
-    clip = next(Generator(adm=adm)(request))
+    clip = next(Generator(adm=adm, cached=arguments.cached)(request))
     if not np.isfinite(clip.audio.samples).all():
         raise MetricError("The model gave no numbers (NaN); check its weights.")
     path = str(write_clip(arguments.out, clip.audio))

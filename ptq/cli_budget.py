@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.study_events import OnEvent
 
 ROUNDS = 5
-_NON_INFERIOR = "non-inferior"
 
 
 def budget_options(sub: argparse.ArgumentParser) -> None:
@@ -110,7 +109,9 @@ def smallest_found(
     adm: "AudioDiffusionModel", arguments: argparse.Namespace, on_event: "OnEvent"
 ) -> tuple[dict[str, Any], str]:
     """The smallest plan whose study is non-inferior, as JSON values and as text."""
+    from ptq.metrics import Verdict
     from ptq.metrics.embed.ear import find_ear
+    from ptq.metrics.paired_banks import MIN_CLIPS_PER_DIM
     from ptq.smallest import smallest_plan
     from ptq.study import run_study
 
@@ -118,13 +119,18 @@ def smallest_found(
     if arguments.to is not None:
         check_folder(arguments.to)
     config, ear = study_config(arguments, adm), find_ear()
-    verdicts: list[str] = []
+    if isinstance(ear, str):
+        raise ConfigError(f"Nothing can be called non-inferior without an ear: {ear}")
+    fewest = MIN_CLIPS_PER_DIM * ear.dim
+    if len(config.prompts) < fewest:
+        raise ConfigError(
+            f"{len(config.prompts)} prompts are too few for a verdict; give -n {fewest} or more."
+        )
 
     def passes(found: "Allocation") -> bool:
         probe = replace(config, quant=found.config())
         report = run_study(probe, adm, runs=arguments.out, ear=ear, on_event=on_event)
-        verdicts.append("n/a" if report.fd is None else report.fd.verdict)
-        return verdicts[-1] == _NON_INFERIOR
+        return report.fd is not None and report.fd.verdict == Verdict.NON_INFERIOR.value
 
     best, probes = smallest_plan(allocator, passes, arguments.rounds)
     rows = [
@@ -132,8 +138,7 @@ def smallest_found(
         for probe in sorted(probes, key=lambda probe: probe.allocation.size_bytes)
     ]
     if best is None:
-        text = f"Not even the largest plan is non-inferior with {len(config.prompts)} prompts; "
-        text += "take more prompts: few clips cannot show it."
+        text = "Not even the largest plan is non-inferior; measure with more schemes of more bits."
     else:
         text = f"Smallest non-inferior: {megabytes(best.size_bytes)}."
         if arguments.to is not None:

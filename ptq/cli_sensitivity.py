@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
 
 _ABLATED = 4
 _CHECKED = 6
+# The only measure that is of the same kind as what the check measures.
+_COMPARABLE = "prediction"
 SCHEMES = (
     "w3 asym group mse gptq a8 mse t10",
     "w4 asym group mse gptq a8 mse t10",
@@ -113,30 +115,33 @@ def _checked(
     return check(Allocator(meter.base, study.layers(), found).front(_CHECKED))
 
 
-def additivity_figures(found: "Additivity") -> dict[str, Any]:
-    """A check of the table as JSON values."""
-    return {
+def additivity_figures(found: "Additivity", measure: str) -> dict[str, Any]:
+    """A check of a table of one measure as JSON values; a ratio needs errors of one kind."""
+    figures = {
         "predicted": found.predicted,
         "measured": found.measured,
         "correlation": found.correlation,
         "rank_correlation": found.rank_correlation,
-        "ratio": found.ratio,
     }
+    return {**figures, "ratio": found.ratio} if measure == _COMPARABLE else figures
 
 
-def additivity_text(found: "Additivity") -> str:
-    """A check of the table in one sentence."""
+def additivity_text(found: "Additivity", measure: str) -> str:
+    """A check of a table of one measure in one sentence."""
     if found.correlation is None or found.rank_correlation is None:
         return "Too few different plans to tell whether errors add up."
-    return (
+    text = (
         f"Over {len(found.measured)} plans, the sums of errors and the errors of the whole"
-        f" correlate with r = {found.correlation:.2f} (ranks: {found.rank_correlation:.2f});"
-        f" the whole is {found.ratio:.2f} times the sum."
+        f" correlate with r = {found.correlation:.2f} (ranks: {found.rank_correlation:.2f})"
     )
+    if measure != _COMPARABLE or found.ratio is None:
+        return f"{text}."
+    return f"{text}; the whole is {found.ratio:.2f} times the sum."
 
 
 def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
     """The base plan with static ranges that serve every scheme as well."""
+    _check_balance(base, schemes)
     asked = [parse_scheme(words.split()).activation for words in schemes]
     known = [spec.scheme.activation for spec in base.layers]
     buckets = lcm(*(scheme.timestep_buckets for scheme in (*asked, *known) if scheme))
@@ -158,6 +163,17 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
         )
     layers = tuple(measured.get(spec.name, spec) for spec in base.layers)
     return replace(base, name="observed", layers=layers)
+
+
+def _check_balance(base: QuantPlan, schemes: Sequence[str]) -> None:
+    """Ranges are measured once: on inputs that are evened out as the plan says, or are not."""
+    found = [parse_scheme(words.split()).weight for words in schemes]
+    found += [spec.scheme.weight for spec in base.layers if spec.name.startswith(f"{DENOISER}.")]
+    if len({weight.balance for weight in found if weight is not None}) > 1:
+        raise ConfigError(
+            "the plan and all schemes have to even channels out alike; write smooth, or"
+            " smooth-time, in all of them or in none."
+        )
 
 
 def _tell(done: int, total: int) -> None:

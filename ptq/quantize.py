@@ -16,7 +16,7 @@ from ptq.plan import QuantPlan
 from ptq.quantized_layer import Corrections, QuantizedLayer, channel_axis
 from ptq.ranges import static_qparams
 from ptq.rounding_target import corrected_bias, rounding_target
-from ptq.scheme import ActivationMode, ActivationScheme
+from ptq.scheme import ActivationMode, ActivationScheme, Balance
 from ptq.spelling import nearest_layers
 from ptq.weights import QuantizedWeight, to_rows
 
@@ -166,13 +166,19 @@ def _check_weight(spec: LayerSpec, info: LayerInfo) -> None:
 
 
 def _check_stats(spec: LayerSpec, stats: CalibrationStats) -> None:
-    scheme = spec.scheme.activation
+    scheme, weight = spec.scheme.activation, spec.scheme.weight
     if spec.name not in stats:
         raise CalibrationError(
             f"{spec.name} has static activations but no statistics; calibrate with this plan,"
             " or make its rule dynamic."
         )
     found = stats[spec.name]
+    balanced = weight is not None and weight.balance is not Balance.NONE
+    if balanced != bool(found.balance.numel()):
+        raise CalibrationError(
+            f"{spec.name} was calibrated with{'out' if balanced else ''} balance;"
+            " calibrate again with this plan."
+        )
     halves = 1 if spec.split is None else 2
     if found.halves != halves:
         raise CalibrationError(

@@ -144,11 +144,6 @@ class QuantizedLayer(ExactBuffersModule):
         out, into = self._buffers["branch_out"], self._buffers["branch_in"]
         return None if out is None or into is None else (out, into)
 
-    @property
-    def corrections(self) -> Corrections:
-        """What the layer has beside codes and scales."""
-        return Corrections(balance=self._buffers["balance"], branch=self.branch)
-
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows."""
         return ", ".join(f"{name}={getattr(self, name)}" for name in self.geometry if name != EDGES)

@@ -85,6 +85,8 @@ def per_channel_columns(per_channel: Tensor, columns: int) -> Tensor:
 def corrected_bias(bias: Tensor, error: Tensor, channel_mean: Tensor) -> Tensor:
     """A bias that makes up for the mean error of the outputs, exact in float16.
 
+    Bias correction from recorded means, as in Nagel et al. 2019 (arXiv 1906.04721), section 4.2.
+
     Windows of a convolution are taken to see the mean of their channel everywhere: only padded
     edges see less.
 

@@ -34,10 +34,11 @@ def smallest_plan(
 
     def probe(size: int) -> Probe:
         allocation = allocator(size, f"allocated-{size / 1e6:.2f}MB")
-        known = [p for p in probes if p.allocation.plan.sha256 == allocation.plan.sha256]
-        found = known[0] if known else Probe(allocation=allocation, passed=passes(allocation))
-        probes.append(found)
-        return found
+        for known in probes:
+            if known.allocation.plan.sha256 == allocation.plan.sha256:
+                return known
+        probes.append(Probe(allocation=allocation, passed=passes(allocation)))
+        return probes[-1]
 
     best = probe(most)
     if not best.passed:

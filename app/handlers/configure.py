@@ -25,17 +25,17 @@ Shown = tuple[Any, Any, Any]  # notice, grid, summary
 _READ_CHARACTERS = 4000
 
 
-def budget_slider(budget: Budget | None) -> gr.Slider:
-    """The slider of sizes; hidden where no sensitivities ship for the model."""
+def budget_bounds(budget: Budget | None) -> dict[str, Any]:
+    """What the slider of sizes shows; hidden where no sensitivities ship for the model."""
     if budget is None:
-        return gr.Slider(visible=False)
+        return {"visible": False}
     least, most = budget.limits_mb
-    return gr.Slider(
-        value=round(budget.base_mb, 2),
-        minimum=math.ceil(100 * least) / 100,
-        maximum=math.floor(100 * most) / 100,
-        visible=True,
-    )
+    return {
+        "value": round(budget.base_mb, 2),
+        "minimum": math.ceil(100 * least) / 100,
+        "maximum": math.floor(100 * most) / 100,
+        "visible": True,
+    }
 
 
 class ConfigureHandlers:
@@ -88,7 +88,7 @@ class ConfigureHandlers:
             gr.Slider(value=spec.default_guidance),
             gr.Slider(value=min(spec.default_seconds, longest), maximum=longest),
             self.check_prompts(adm, prompts),
-            budget_slider(self.workbench.budget(adm)),
+            gr.Slider(**budget_bounds(self.workbench.budget(adm))),
             *self.check_rules(adm, rules),
         )
 

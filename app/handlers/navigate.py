@@ -8,6 +8,11 @@ def open_run() -> gr.Tabs:
     return gr.Tabs(selected="run")
 
 
+def close_coverage() -> gr.Accordion:
+    """Close what shows another run by now."""
+    return gr.Accordion(open=False)
+
+
 def open_configure() -> gr.Tabs:
     """Open the Configure tab."""
     return gr.Tabs(selected="configure")

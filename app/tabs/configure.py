@@ -8,7 +8,7 @@ from app.components.chips import Chips
 from app.components.fact_table import FactTable
 from app.components.layer_grid import LayerGrid
 from app.components.notice import Notice
-from app.handlers.configure import ConfigureHandlers, budget_slider
+from app.handlers.configure import ConfigureHandlers, budget_bounds
 from app.present import adm_title
 from app.settings import Settings
 from app.study_request import (
@@ -218,13 +218,9 @@ def _build_methods(handlers: ConfigureHandlers) -> tuple[gr.Radio, gr.Slider]:
         elem_id="rounding",
     )
     cards = handlers.workbench.adms()
-    limits = budget_slider(handlers.workbench.budget(cards[0].id) if cards else None)
     budget = gr.Slider(
-        limits.minimum,
-        limits.maximum,
-        limits.value,
+        **budget_bounds(handlers.workbench.budget(cards[0].id) if cards else None),
         step=0.01,
-        visible=limits.visible,
         label="Budget, megabytes of all layers",
         info="Bits go to the layers that mind most; the rules then say how.",
         elem_id="budget",

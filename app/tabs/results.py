@@ -8,6 +8,7 @@ from app.components.ab_player import ABPlayer
 from app.components.choice import ChoiceList
 from app.components.fact_table import FactTable
 from app.components.notice import Notice
+from app.handlers.navigate import close_coverage
 from app.handlers.results import ResultsHandlers
 from app.tabs.wiring import LATEST, QUIET
 
@@ -88,9 +89,9 @@ def _build_coverage(handlers: ResultsHandlers, token: gr.BrowserState, run: gr.D
             places = gr.Plot(show_label=False, elem_id="prompt-map")
         with gr.Column(min_width=320):
             ranges = gr.Plot(show_label=False, elem_id="range-coverage")
-    # Placing prompts takes a text encoder a second: only for who looks.
-    for event in (box.expand, run.input):
-        event(handlers.show_coverage, [token, run], [places, ranges], **LATEST)
+    # Placing prompts takes a text encoder a second: only for who looks, and for the run shown.
+    box.expand(handlers.show_coverage, [token, run], [places, ranges], **LATEST)
+    run.change(close_coverage, None, box, **LATEST)
 
 
 def _build_front() -> tuple[gr.Column, gr.Plot, gr.Dropdown, gr.Button]:

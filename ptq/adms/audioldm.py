@@ -95,6 +95,9 @@ class AudioLDM:
 
     def caching(self) -> AbstractContextManager[ProjectionCache]:
         """Keep the projections of the time, and of the text beside it."""
+        if not self.unet.config.class_embeddings_concat:
+            # The text is added to the time, and cannot be told from it any more.
+            return cached_projections({})
         width = int(self.unet.time_embedding.linear_2.out_features)
         return cached_projections(self.parts(), time_width=width)
 

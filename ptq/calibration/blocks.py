@@ -11,7 +11,7 @@ from torch.func import functional_call
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.brecq import ITERATIONS, BlockData, BlockLayer, Call, brecq_codes
 from ptq.calibration.replay import Replay
-from ptq.errors import Cancelled
+from ptq.errors import CalibrationError, Cancelled
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import get_layer
 from ptq.observers import CalibrationStats
@@ -113,6 +113,10 @@ def _recorded(replay: Replay, names: Sequence[str]) -> Iterator[tuple[str, Block
             replay({DENOISER})
         for name in here:
             # Tensors of inference mode take no part in training; their copies do.
+            if not calls[name]:
+                raise CalibrationError(
+                    f"{name} saw no data during calibration; round its layers to nearest."
+                )
             pairs = [(_copied(call), output.clone()) for call, output in calls.pop(name)]
             yield name, BlockData(calls=[p[0] for p in pairs], outputs=[p[1] for p in pairs])
 

@@ -19,6 +19,7 @@ from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
 from ptq.calibration.strategies import Candidates, strategy
+from ptq.errors import CalibrationError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.layers import get_layer, inventory
 from ptq.observers import CalibrationStats
@@ -110,6 +111,7 @@ class Calibrator:
             states=len(chosen),
             reconstruction=len(rest),
             coverage=probe.coverage(chosen, self.wanted.seed),
+            balanced=balances_of(plan),
             site_coverage=probe.site_coverage(chosen),
         )
         return Calibration(stats=stats, sets=sets, manifest=manifest)
@@ -126,6 +128,12 @@ class Calibrator:
             return wanted
         parts = self.adm.parts()
         seen = observe_states(replay, replace(wanted, sites=uneven))
+        unseen = next((info.name for info in uneven if info.name not in seen), None)
+        if unseen is not None:
+            raise CalibrationError(
+                f"{unseen} saw no data during calibration, so its channels cannot be evened out;"
+                " leave 'smooth' out of its rule."
+            )
         balances = {
             info.name: channel_balance(
                 seen[info.name].channel_peak,
@@ -206,8 +214,13 @@ def serves(stats: CalibrationStats, plan: QuantPlan) -> bool:
         for name, buckets in static_buckets(plan).items()
     )
     evened = {name for name, found in stats.items() if found.balance.numel()}
-    balanced = {spec.name for spec in plan.quantized if _balance(spec) is not Balance.NONE}
-    return ranges and evened == balanced
+    return ranges and evened == set(balances_of(plan))
+
+
+def balances_of(plan: QuantPlan) -> dict[str, str]:
+    """How the channels of each layer are evened out, where they are."""
+    found = {spec.name: _balance(spec) for spec in plan.quantized}
+    return {name: kind.value for name, kind in found.items() if kind is not Balance.NONE}
 
 
 def sees_inputs(spec: LayerSpec) -> bool:

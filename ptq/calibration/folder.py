@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptq.calibration.calibrator import Calibration, serves
+from ptq.calibration.calibrator import Calibration, balances_of, serves
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.purposes import Purpose
 from ptq.calibration.states import StateSet
@@ -47,7 +47,9 @@ class CalibrationFolder:
 
     def serves(self, plan: QuantPlan) -> bool:
         """Whether a calibration is there that holds every range a plan needs."""
-        return self.exists() and serves(self.stats(), plan)
+        if not self.exists() or self.manifest().balanced != balances_of(plan):
+            return False
+        return serves(self.stats(), plan)
 
     def settings(self) -> CalibrationSettings:
         """What a study is told that uses this calibration instead of its own.

@@ -17,6 +17,7 @@ class CalibrationManifest:
     """Ties statistics to sampler, steps, guidance, length and model.
 
     ``states`` counts those that ranges rest on, ``reconstruction`` those that rounding looks at.
+    ``balanced`` names the layers whose channels were evened out, and how.
     ``coverage`` says what the states reach of all that were recorded, where that was measured, and
     ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
     """
@@ -33,6 +34,7 @@ class CalibrationManifest:
     states: int
     reconstruction: int = 0
     covering: bool = False
+    balanced: Mapping[str, str] = field(default_factory=dict)
     coverage: Mapping[str, float] = field(default_factory=dict)
     site_coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA

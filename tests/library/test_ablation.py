@@ -113,6 +113,7 @@ def test_errors_of_single_layers_foretell_the_whole(
     assert found.rank_correlation is not None
     assert found.rank_correlation > 0.8
     assert found.correlation is not None
+    assert found.ratio is not None
     assert 0.2 < found.ratio < 5.0
 
 
@@ -123,6 +124,10 @@ def test_too_few_plans_tell_nothing() -> None:
         assert found.correlation is None
         assert found.rank_correlation is None
     assert two.ratio == 1.0
+    silent = Additivity(predicted=(0.0, 1.0, 2.0), measured=(0.0, 1.0, 4.0))
+    assert silent.correlation is None
+    assert silent.ratio == 1.5
+    assert Additivity(predicted=(0.0,), measured=(0.0,)).ratio is None
 
 
 class Boundary:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ptq.cli import main
+from ptq.metrics.embed.logmel import LogMel128
 from tests.cli_tools import SMALL, shown
 
 pytestmark = pytest.mark.usefixtures("tiny_alone")
@@ -71,10 +72,22 @@ def test_a_table_is_scaled_by_groups_and_checked(
     assert value["rank_correlation"] > 0.5
     assert main(["sensitivity", *measuring, *schemes, *extra]) == 0
     assert "errors of the whole correlate with r = " in capsys.readouterr().out
-    # Eight clips of a tiny random model prove nothing, and the search says so.
-    search = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--rounds", "1")
-    smallest = shown(capsys, "smallest", *search, "--sensitivities", str(found))
-    assert smallest["smallest"] is None
-    assert [probe["passed"] for probe in smallest["probes"]] == [False]
-    assert main(["smallest", *search, "--sensitivities", str(found)]) == 0
-    assert "take more prompts" in capsys.readouterr().out
+    search = ("smallest", "tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path))
+    assert main([*search, "--sensitivities", str(found)]) == 2
+    assert "without an ear: this test has no ear" in capsys.readouterr().err
+    smooth = ("--scheme", "w4 smooth")
+    assert main(["sensitivity", *measuring, *schemes, *smooth]) == 2
+    assert "even channels out alike" in capsys.readouterr().err
+
+
+def test_a_search_with_too_few_prompts_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, table = tmp_path / "base.rules", tmp_path / "found.json"
+    base.write_text("denoiser.mid_block.*to_* = w8\n* = keep\n")
+    measuring = ("tiny", "--plan", str(base), *SMALL, "--out", str(tmp_path), "--to", str(table))
+    assert main(["sensitivity", *measuring, "--scheme", "w4", "--scheme", "w8"]) == 0
+    monkeypatch.setattr("ptq.metrics.embed.ear.find_ear", LogMel128)
+    search = ("smallest", "tiny", "--plan", str(base), *SMALL, "--sensitivities", str(table))
+    assert main(list(search)) == 2
+    assert "1 prompts are too few for a verdict; give -n 512 or more" in capsys.readouterr().err

@@ -224,6 +224,8 @@ def test_corrections_are_packed_exactly_and_counted(words: str, tmp_path: Path) 
 def test_statistics_without_balance_are_refused() -> None:
     with pytest.raises(CalibrationError, match="calibrated without balance"):
         quantize_(build(), plan_of("w8 smooth"), observed("w8 a8"))
+    with pytest.raises(CalibrationError, match="was calibrated with balance"):
+        quantize_(build(), plan_of("w8 a8"), observed("w8 a8 smooth"))
     with pytest.raises(CalibrationError, match="no statistics to correct its bias"):
         quantize_(build(), plan_of("w8 debias"), {})
 

@@ -1,7 +1,9 @@
 """Bits within a budget on the page: rules that keep the size, and points that open as plans."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.budget import Budget
@@ -12,6 +14,7 @@ from app.rule_edits import with_rounding
 from app.rules import draft_plan
 from app.settings import Settings
 from app.shipped_sensitivities import read_sensitivities
+from app.ui import build_ui
 from app.workbench import Workbench
 from ptq.adms.audioldm import AudioLDM
 from ptq.config import QuantConfig, parse_rules
@@ -98,6 +101,9 @@ def test_rounding_changes_the_denoisers_weights_only() -> None:
     assert parse_rules(with_rounding(found, Rounding.NEAREST)) == parse_rules(text)
     with pytest.raises(ConfigError):
         with_rounding("denoiser.* = w9", Rounding.GPTQ)
+    both = with_rounding("* = w8a8\n", Rounding.ADAROUND)
+    assert both.splitlines() == ["denoiser.* = w8 adaround a8 optional", "* = w8a8"]
+    assert with_rounding("*.conv* = w8\n", Rounding.GPTQ) == "*.conv* = w8\n"
 
 
 def test_the_page_plans_within_a_budget(workbench: Workbench, table: Sensitivities) -> None:
@@ -126,15 +132,35 @@ def test_a_model_without_a_table_has_no_budget(tiny_folder: Path, tmp_path: Path
     assert not ResultsHandlers(workbench).show_front("tiny", None)[0].visible
 
 
+def test_a_table_that_does_not_fit_costs_the_slider_only(
+    workbench: Workbench, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = replace(table, model_hash="other weights")
+    monkeypatch.setattr("app.workbench.read_sensitivities", lambda *_: stale)
+    assert workbench.budget("tiny") is None
+
+    def damaged(*_: str) -> Sensitivities:
+        raise CheckpointError("damaged")
+
+    monkeypatch.setattr("app.workbench.read_sensitivities", damaged)
+    assert workbench.budget("tiny") is None
+
+
+def test_the_page_has_one_slider_of_sizes(workbench: Workbench) -> None:
+    page = build_ui(workbench, None)
+    labels = [b.label for b in page.blocks.values() if isinstance(b, gr.Slider)]
+    assert sum("Budget" in str(label) for label in labels) == 1
+    assert None not in labels
+
+
 def test_a_shipped_table_is_read_or_its_damage_named(tmp_path: Path, table: Sensitivities) -> None:
-    assert read_sensitivities("tiny", "x", tmp_path) is None
+    assert read_sensitivities("tiny", tmp_path) is None
     file = tmp_path / "tiny.json"
     file.write_text(table.to_json(), encoding="utf-8")
-    assert read_sensitivities("tiny", table.model_hash, tmp_path) == table
-    assert read_sensitivities("tiny", "other weights", tmp_path) is None
+    assert read_sensitivities("tiny", tmp_path) == table
     file.write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="restore them from git"):
-        read_sensitivities("tiny", table.model_hash, tmp_path)
+        read_sensitivities("tiny", tmp_path)
 
 
 def test_budgets_of_a_custom_base_keep_its_other_rules(
