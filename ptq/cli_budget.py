@@ -1,7 +1,10 @@
 """The command line's second step to bits under a budget: allocate, or search for the least."""
 
 import argparse
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -21,6 +24,19 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.study_events import OnEvent
 
 ROUNDS = 5
+
+
+@contextmanager
+def _quiet_output() -> Iterator[None]:
+    """Send what a solver's own code prints to the error stream: stdout is for the answer."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def budget_options(sub: argparse.ArgumentParser) -> None:
@@ -61,21 +77,24 @@ def allocated(
     allocator, layers = _allocator(adm, arguments)
     if arguments.out is not None:
         check_folder(arguments.out)
-    front: tuple[Allocation, ...]
-    if arguments.megabytes is not None:
-        size = _finite(arguments.megabytes, "MB is no size; give a number such as 12.5.")
-        front = (allocator(round(size * 1e6)),)
-    elif arguments.bits is not None:
-        bits = _finite(arguments.bits, "bits are no budget; give a number such as 4.5.")
-        front = (allocator.with_mean_bits(bits),)
-    else:
-        front = allocator.front()
+    with _quiet_output():
+        front = _wanted(allocator, arguments)
     rows = [_figures(plan, layers) for plan in front]
     text = _front_text(rows)
     if arguments.out is not None:
         _write_rules(arguments.out, front[-1])
         text = f"{text}\n\nRules of the last row: {arguments.out}"
     return {"front": rows}, text
+
+
+def _wanted(allocator: "Allocator", arguments: argparse.Namespace) -> tuple["Allocation", ...]:
+    if arguments.megabytes is not None:
+        size = _finite(arguments.megabytes, "MB is no size; give a number such as 12.5.")
+        return (allocator(round(size * 1e6)),)
+    if arguments.bits is not None:
+        bits = _finite(arguments.bits, "bits are no budget; give a number such as 4.5.")
+        return (allocator.with_mean_bits(bits),)
+    return allocator.front()
 
 
 def _finite(value: float, complaint: str) -> float:
@@ -132,7 +151,8 @@ def smallest_found(
         report = run_study(probe, adm, runs=arguments.out, ear=ear, on_event=on_event)
         return report.fd is not None and report.fd.verdict == Verdict.NON_INFERIOR.value
 
-    best, probes = smallest_plan(allocator, passes, arguments.rounds)
+    with _quiet_output():
+        best, probes = smallest_plan(allocator, passes, arguments.rounds)
     rows = [
         {**_figures(probe.allocation, layers), "passed": probe.passed}
         for probe in sorted(probes, key=lambda probe: probe.allocation.size_bytes)

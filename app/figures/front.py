@@ -28,5 +28,5 @@ def front(points: Sequence[FrontPoint], chosen: int | None = None) -> go.Figure:
     )
     styled(figure, title="The best plan of each size", height=320)
     figure.update_xaxes(title_text="all layers, MB")
-    figure.update_yaxes(title_text="sum of the layers' errors", type="log")
+    figure.update_yaxes(title_text="sum of the layers' errors", type="log", dtick=1)
     return figure
