@@ -18,7 +18,7 @@ from assets.recipe.dataset import Dataset
 from assets.recipe.ear import EarStage
 from assets.recipe.gallery import GalleryStage
 from assets.recipe.judge import JudgeStage
-from assets.recipe.parallel import join_group, world_size
+from assets.recipe.parallel import joined_group, world_size
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
@@ -120,14 +120,16 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile the denoiser (needs C++)")
     parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped weights")
     arguments = parser.parse_args()
-    join_group()
-    if world_size() > 1 and arguments.stage != "denoiser":
-        parser.error("only the stage 'denoiser' trains in several processes; start it without them")
-    if arguments.stage == "sheet":
-        write_contact_sheet(TRAINING / "contact-sheet.png")
-        return
-    for name in STAGES if arguments.stage == "all" else (arguments.stage,):
-        STAGES[name](arguments)
+    with joined_group():
+        if world_size() > 1 and arguments.stage != "denoiser":
+            parser.error(
+                "only the stage 'denoiser' trains in several processes; start it without them"
+            )
+        if arguments.stage == "sheet":
+            write_contact_sheet(TRAINING / "contact-sheet.png")
+            return
+        for name in STAGES if arguments.stage == "all" else (arguments.stage,):
+            STAGES[name](arguments)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ A process a core, because a small model's kernels are too short for threads to s
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -13,10 +15,21 @@ from torch import distributed, nn
 _PATIENCE = timedelta(hours=12)
 
 
-def join_group() -> None:
-    """Join the other processes of the training, if there are any."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        distributed.init_process_group("gloo", timeout=_PATIENCE)
+@contextmanager
+def joined_group() -> Iterator[None]:
+    """Work with the other processes of the training, if there are any, and leave in order.
+
+    A process that ends with its group's threads still running may be aborted.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    distributed.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        yield
+        wait_for_all()
+    finally:
+        distributed.destroy_process_group()
 
 
 def rank() -> int:

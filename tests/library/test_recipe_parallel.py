@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from assets.recipe.parallel import average_gradients, join_group, rank, world_size
+from assets.recipe.parallel import average_gradients, joined_group, rank, world_size
 from assets.recipe.training import Training, TrainingSettings
 
 STEPS = 3
@@ -59,5 +59,5 @@ def test_alone_nothing_is_averaged() -> None:
 
 
 if __name__ == "__main__":
-    join_group()
-    train(Path(sys.argv[1]))
+    with joined_group():
+        train(Path(sys.argv[1]))
