@@ -28,7 +28,6 @@ from ptq.report_markdown import table
 _REST = (
     "text_encoder*.* = w8 optional\nvae.* = w8 optional\nvocoder.* = w8 optional\n* = keep optional"
 )
-_EIGHT = "denoiser.conv_in = keep\ndenoiser.conv_out = keep\n"
 _RULES = {
     "w4a8, nearest": "denoiser.* = w4 channel sym a8 optional",
     "w4a8, MSE": "denoiser.* = w4 channel asym mse a8 mse optional",

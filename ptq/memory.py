@@ -1,4 +1,4 @@
-"""Keeps freed memory: on a CPU, a fifth of the time of a denoiser goes into asking for pages."""
+"""Keeps freed memory, so that a denoiser does not ask the system for the same pages again."""
 
 import ctypes
 import ctypes.util
