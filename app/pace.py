@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ptq.errors import PTQError
 from ptq.report import Report, read_report
+from ptq.results import CalibrationRecord
 from ptq.run_folder import REPORT_NAME
 from ptq.study_config import StudyConfig
 from ptq.study_events import Stage
@@ -42,15 +43,20 @@ class Pace:
         settings = report.settings
         work = Work.of(
             prompts=len(report.pairs),
-            calibration=report.calibration.prompts if report.calibration else 0,
+            calibration=_measured_prompts(report.calibration),
             steps=settings["steps"],
             seconds=settings["seconds"],
         )
         with self._lock:
             self._by_adm[report.adm.id] = (work, dict(report.timings_s))
 
-    def estimate_s(self, config: StudyConfig) -> float | None:
-        """Seconds that a study will take; ``None`` before any study of the model has finished."""
+    def estimate_s(self, config: StudyConfig, *, calibrates: bool = True) -> float | None:
+        """Seconds that a study will take; ``None`` before any study of the model has finished.
+
+        Args:
+            config: The study.
+            calibrates: Whether it measures its ranges itself.
+        """
         with self._lock:
             known = self._by_adm.get(config.adm)
         if known is None or known[0].clips <= 0:
@@ -58,7 +64,7 @@ class Pace:
         last, timings_s = known
         wanted = Work.of(
             prompts=len(config.prompts),
-            calibration=config.calibration.prompts,
+            calibration=config.calibration.prompts if calibrates else 0,
             steps=config.steps,
             seconds=config.seconds,
         )
@@ -69,6 +75,12 @@ class Pace:
         if last.calibration_clips > 0 and calibrate_s > 0:
             rate_s = calibrate_s / last.calibration_clips
         return per_clip_s * wanted.clips + rate_s * wanted.calibration_clips + once_s
+
+
+def _measured_prompts(calibration: CalibrationRecord | None) -> int:
+    if calibration is None or calibration.taken_over:
+        return 0
+    return calibration.prompts
 
 
 def recent_reports(folders: Iterable[Path]) -> list[Report]:

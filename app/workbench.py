@@ -22,7 +22,9 @@ from app.settings import Settings
 from app.shipped_sensitivities import read_sensitivities
 from app.study_request import DEFAULT_PRESET, StudyRequest
 from ptq.adms.registry import AdmCard
+from ptq.adms.sampling import SamplingSettings
 from ptq.banks import Ear
+from ptq.calibration.shipped import shipped_calibration
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
@@ -146,10 +148,15 @@ class Workbench:
             PTQError: The request cannot be followed.
         """
         config = self._checked(request)
-        run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
+        adm = self.shelf.load(config.adm)
+        run = run_folder_of(config, adm, self.settings.runs).path
+        sampling = SamplingSettings(
+            steps=config.steps, guidance=config.guidance, seconds=config.seconds
+        )
+        shipped = shipped_calibration(adm, sampling, config.calibration)
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(config),
+            seconds=self._pace.estimate_s(config, calibrates=shipped is None),
             is_finished=(run / REPORT_NAME).exists(),
         )
 

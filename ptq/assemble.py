@@ -13,6 +13,7 @@ from torch import Tensor
 from ptq.adms.base import AudioDiffusionModel
 from ptq.affine import sqnr_db
 from ptq.banks import Banks, Ear, ear_id, embed_banks
+from ptq.calibration.shipped import shipped_calibration
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
 from ptq.layer_spec import DENOISER, FLOAT_BITS
@@ -83,7 +84,7 @@ def build_report(
         paired=_median(found.pairs),
         pairs=found.pairs,
         timings_s=dict(study.timings()),
-        calibration=_calibration(study),
+        calibration=_calibration(study, plan),
         fd=found.fd,
         scores=found.scores,
         notes=(*_calibration_notes(study), *found.notes),
@@ -264,11 +265,12 @@ def _finite_db(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _calibration(study: StudyContext) -> CalibrationRecord | None:
+def _calibration(study: StudyContext, plan: QuantPlan) -> CalibrationRecord | None:
     folder = calibration_folder(study)
     if not folder.exists():
         return None
-    manifest = folder.manifest()
+    manifest, wanted = folder.manifest(), study.config.calibration
+    shipped = shipped_calibration(study.adm, study.settings, wanted)
     found = source_coverage(manifest.prompts)
     return CalibrationRecord(
         strategy=manifest.strategy,
@@ -276,6 +278,7 @@ def _calibration(study: StudyContext) -> CalibrationRecord | None:
         states=manifest.states,
         manifest=manifest.sha256,
         coverage={"sources": found.share, "families": found.families, **manifest.coverage},
+        taken_over=bool(wanted.reused) or (shipped is not None and shipped.serves(plan)),
     )
 
 

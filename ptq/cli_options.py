@@ -40,6 +40,7 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
     sub.add_argument("--covering", action="store_true", help="calibration prompts that cover most")
     sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
+    sub.add_argument("--calibration-seed", type=int, default=CalibrationSettings.seed)
     sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")
     sub.add_argument("--calibration-from", type=Path, help="run whose calibration serves again")
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
@@ -116,4 +117,5 @@ def _calibration(arguments: argparse.Namespace) -> CalibrationSettings:
         prompts=arguments.calibration_prompts,
         covering=arguments.covering,
         states=arguments.calibration_states,
+        seed=arguments.calibration_seed,
     )

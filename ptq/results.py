@@ -80,6 +80,8 @@ class CalibrationRecord:
 
     ``coverage`` holds shares of what the calibration prompts name (``sources``, ``families``), and,
     where the strategy had it measured, of what the states reach: see ``ptq.calibration.coverage``.
+    ``taken_over`` says that the ranges were not measured by the study, but came from another one or
+    with the model.
     """
 
     strategy: str
@@ -87,6 +89,7 @@ class CalibrationRecord:
     states: int
     manifest: str
     coverage: Mapping[str, float] = field(default_factory=dict)
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

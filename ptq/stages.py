@@ -19,6 +19,7 @@ from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.purposes import HeldOut, Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
+from ptq.calibration.shipped import shipped_calibration
 from ptq.checkpoint import load_packed, packed_plan, save_packed
 from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
@@ -188,6 +189,10 @@ def _calibrate(study: StudyContext, plan: QuantPlan, folder: CalibrationFolder) 
     wanted = study.config.calibration
     if wanted.reused:
         folder.reuse(wanted, plan, study.adm.source_hash)
+        return
+    shipped = shipped_calibration(study.adm, study.settings, wanted)
+    if shipped is not None and shipped.serves(plan):
+        folder.copy_from(shipped)
         return
     calibrator = Calibrator(
         adm=study.adm,

@@ -16,12 +16,14 @@ from assets.recipe.bank import BankStage
 from assets.recipe.contact_sheet import write_contact_sheet
 from assets.recipe.dataset import Dataset
 from assets.recipe.ear import EarStage
-from assets.recipe.gallery import GalleryStage
+from assets.recipe.gallery import SETTINGS, GalleryStage, calibrate
 from assets.recipe.judge import JudgeStage
 from assets.recipe.parallel import joined_group, world_size
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
+from ptq.calibration.folder import CalibrationFolder
+from ptq.calibration.shipped import SHIPPED_FOLDER
 from ptq.cli import main as ptq_main
 from ptq.metrics.embed.ear import Ear
 from ptq.metrics.embed.logmel import LogMel128
@@ -86,6 +88,11 @@ def _gallery(_: argparse.Namespace) -> None:
     GalleryStage(adm=adm, ear=Ear.load(), folder=ASSETS / "gallery").write()
 
 
+def _calibration(_: argparse.Namespace) -> None:
+    adm = load_adm(find_adm("mini-audioldm"))
+    CalibrationFolder(path=SHIPPED_FOLDER / adm.id).write(calibrate(adm, SETTINGS))
+
+
 def _sensitivities(_: argparse.Namespace) -> None:
     target = ASSETS / "sensitivities"
     target.mkdir(exist_ok=True)
@@ -106,6 +113,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "denoiser": lambda a: _voice(a).train_denoiser(a.steps or 40_000),
     "finish": lambda a: _voice(a).finish_vocoder(a.steps or 4000),
     "voice": lambda a: _voice(a).write(),
+    "calibration": _calibration,
     "gallery": _gallery,
     "sensitivities": _sensitivities,
 }

@@ -31,7 +31,7 @@ from ptq.scoring import pair_embedding_scores, score_pair
 from ptq.study_config import CalibrationSettings
 
 PLANS = ("fp", "w8a8", "ptq4adm", "w3a8")
-_SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
+SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
 _PER_FAMILY = 4
 _SEED = 2024
 
@@ -86,7 +86,7 @@ class GalleryStage:
         """Write clips and ``gallery.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = gallery_prompts()
-        calibration = calibrate(self.adm, _SETTINGS)
+        calibration = calibrate(self.adm, SETTINGS)
         prompts = tuple(prompt.text for _, prompt in entries)
         adms = {plan: self._adm(plan, calibration) for plan in PLANS}
         made = {plan: _generate(adm, prompts, _SEED) for plan, adm in adms.items()}
@@ -137,7 +137,7 @@ class GalleryStage:
 
 
 def _generate(adm: AudioDiffusionModel, prompts: tuple[str, ...], seed: int) -> list[GeneratedClip]:
-    request = GenerationRequest(prompts=prompts, seed=seed, settings=_SETTINGS)
+    request = GenerationRequest(prompts=prompts, seed=seed, settings=SETTINGS)
     found = []
     for clip in Generator(adm=adm)(request):
         found.append(clip)

@@ -87,7 +87,15 @@ class CalibrationFolder:
                 f"The calibration in {other.path} lacks ranges that the plan '{plan.name}' needs;"
                 " make one with this plan, or leave it out."
             )
-        self._copy(other)
+        self.copy_from(other)
+
+    def copy_from(self, other: "CalibrationFolder") -> None:
+        """Take over every file of a calibration made elsewhere."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            partial = self.path / f"{name}.partial"
+            shutil.copyfile(other.path / name, partial)
+            partial.replace(self.path / name)
 
     def write(self, found: Calibration) -> None:
         """Write everything."""
@@ -95,13 +103,6 @@ class CalibrationFolder:
         for purpose, states in found.sets.items():
             write_tensors(self.path / _states_name(purpose), states.to_tensors())
         write_tensors(self.stats_path, stats_to_tensors(found.stats))
-
-    def _copy(self, other: "CalibrationFolder") -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        for name in _FILES:
-            partial = self.path / f"{name}.partial"
-            shutil.copyfile(other.path / name, partial)
-            partial.replace(self.path / name)
 
     def manifest(self) -> CalibrationManifest:
         """What the calibration is made of.

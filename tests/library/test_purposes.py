@@ -137,7 +137,7 @@ def test_a_calibration_that_does_not_fit_is_refused(
     with pytest.raises(CalibrationError, match="has changed since it was named"):
         run_study(replace(config, calibration=other), tiny_adm, runs=tmp_path, ear=NO_EAR)
     foreign = tmp_path / "foreign"
-    CalibrationFolder(path=foreign)._copy(made)
+    CalibrationFolder(path=foreign).copy_from(made)
     manifest = json.loads((foreign / "manifest.json").read_text())
     (foreign / "manifest.json").write_text(json.dumps({**manifest, "model_hash": "b" * 64}))
     settings = CalibrationFolder(path=foreign).settings()
