@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ptq.errors import MetricError
 from ptq.metrics.base import Array, as_matrix
 from ptq.metrics.frechet import ReferenceBank
-from ptq.metrics.inference import FDIncrease, paired_increase
+from ptq.metrics.inference import MIN_FLOOR_RATIO, FDIncrease, paired_increase
 from ptq.metrics.paired_banks import MIN_CLIPS_PER_DIM, PairedBanks
 
 MAX_AXES = 32
@@ -49,3 +49,28 @@ def projected_increase(
     small = ReferenceBank(n=bank.n, mean=bank.mean @ axes, factor=bank.factor @ axes)
     banks = PairedBanks(reference=small, full_precision=full @ axes, quantized=other @ axes)
     return paired_increase(banks, seed=seed)
+
+
+def family_increase_pct(
+    bank: ReferenceBank, full_precision: ArrayLike, quantized: ArrayLike, *, seed: int = 0
+) -> float:
+    """Rise of a family's FD, in percent of its full-precision FD or of the least that counts.
+
+    Where a model meets a family so well that its FD lies below three times the noise floor, the
+    ratio of two FDs is noise over noise. The rise is then given in percent of three times the
+    floor: what is smaller than a share of that cannot be told from another draw of prompts.
+
+    Args:
+        bank: Reference of the same kind of clips.
+        full_precision: Embeddings `(n, dim)`.
+        quantized: Embeddings `(n, dim)`, paired with them.
+        seed: Seed of the split halves.
+
+    Raises:
+        MetricError: Fewer than 16 clips.
+    """
+    found = projected_increase(bank, full_precision, quantized, seed=seed)
+    unit = max(found.full_precision, MIN_FLOOR_RATIO * (found.noise_floor or 0.0))
+    if unit <= 0.0:
+        raise MetricError("neither FD nor its noise floor is positive; generate more clips.")
+    return 100.0 * (found.quantized - found.full_precision) / unit

@@ -42,7 +42,7 @@ class Evidence:
         new_silent: Quantized clips that are silent where full precision is not.
         new_clipped: Quantized clips that clip where full precision does not.
         new_nan: Quantized clips with NaN where full precision has none.
-        family_increase_pct: FD increase of every sound family.
+        family_increase_pct: FD increase of every sound family, see ``ptq.metrics.projected``.
     """
 
     n: int
