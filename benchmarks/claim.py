@@ -25,7 +25,7 @@ from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import table
 
 # Weights of the other parts take 8 bits in every method but fp: they are not what is compared.
-_REST = (
+REST = (
     "text_encoder*.* = w8 optional\nvae.* = w8 optional\nvocoder.* = w8 optional\n* = keep optional"
 )
 _RULES = {
@@ -42,7 +42,7 @@ _RULES = {
 def methods() -> Mapping[str, QuantConfig]:
     """Every method as rules, by name; two rows are this work's."""
     made = {
-        name: QuantConfig(name=name, rules=parse_rules(f"{text}\n{_REST}"))
+        name: QuantConfig(name=name, rules=parse_rules(f"{text}\n{REST}"))
         for name, text in _RULES.items()
     }
     ours = format_rules(preset("ptq4adm").rules)

@@ -149,7 +149,11 @@ class Bench:
 
     def quantized(self, name: str) -> AudioDiffusionModel:
         """The model at one plan."""
-        return quantized_copy(self.adm, self.configs[name], self.calibration)
+        return self.quantized_by(self.configs[name])
+
+    def quantized_by(self, config: QuantConfig) -> AudioDiffusionModel:
+        """The model quantized by any rules."""
+        return quantized_copy(self.adm, config, self.calibration)
 
     def scores(self, full: ClipBank, second: ClipBank, quantized: ClipBank) -> dict[str, Any]:
         """Distances, verdict and medians over pairs."""

@@ -33,7 +33,9 @@ class SiteAttentionProcessor:
             self._heads(attn, projected)
             for projected in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
-        mask = self._mask(attn, attention_mask, len(hidden_states), context.shape[1])
+        # Not len(), which would fix the batch of an exported model.
+        batch = hidden_states.shape[0]
+        mask = self._mask(attn, attention_mask, batch, context.shape[1])
         site: nn.Module = getattr(attn, PROBABILITIES)
         if type(site) is AttentionProbabilities and not site._forward_hooks:
             mixed = F.scaled_dot_product_attention(

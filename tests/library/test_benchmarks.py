@@ -1,11 +1,28 @@
 """Benchmarks that run for hours at least begin: their plans fit, and their conditions differ."""
 
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.calibration import CORNERS, cells_of
+from benchmarks.calibration_cells import CONTROL, PLANS
 from benchmarks.claim import methods
 from benchmarks.cost import CASES
+from benchmarks.lowest import METHODS, OURS, holm, ladder, lowest, p_value
+from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.robustness import CALIBRATED, conditions
+from benchmarks.toolkit_weights import with_weights
+from benchmarks.toolkits import weights_alone
 from ptq.adms.audioldm import AudioLDM
+from ptq.allocate import Allocation
+from ptq.config import QuantConfig, parse_rules
+from ptq.layer_spec import DENOISER
 from ptq.layers import inventory
 from ptq.plan import resolve_plan
+from ptq.presets import preset
 from ptq.prompts.slices import Slice
 
 
@@ -34,3 +51,64 @@ def test_robustness_leaves_the_calibrated_condition_one_way_at_a_time() -> None:
 
 def test_costs_are_measured_one_change_at_a_time() -> None:
     assert len({case.title for case in CASES}) == len(CASES)
+
+
+def test_calibrations_differ_from_their_base_one_way_or_the_other(tiny_adm: AudioLDM) -> None:
+    cells = cells_of(range(1, 4), (32, 64))
+    assert len(set(cells)) == len(cells) == 3 * 2 * 4 * 2 * 2
+    assert len(set(CORNERS)) == 4
+    assert {cell.plan for cell in CORNERS} == set(PLANS) - {CONTROL}
+    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    for name, rules in PLANS.items():
+        plan = resolve_plan(QuantConfig(name=name, rules=parse_rules(rules)), layers)
+        rounding = {
+            spec.scheme.weight.rounding.needs_data
+            for spec in plan.quantized
+            if spec.scheme.weight is not None
+        }
+        assert rounding == {name != CONTROL}
+
+
+def test_a_ladder_goes_down_and_its_last_passing_rung_is_found(tiny_adm: AudioLDM) -> None:
+    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    for method in set(METHODS) - {OURS}:
+        rungs = ladder(method, tiny_adm)
+        bits = [resolve_plan(rung, layers).weight_bits_mean(layers, DENOISER) for rung in rungs]
+        assert bits == sorted(bits, reverse=True)
+    for boundary, rung in enumerate(rungs):
+        passing = rungs[: boundary + 1]
+        assert lowest(rungs, passing.__contains__) == rung
+    assert lowest(rungs, lambda _: False) is None
+
+
+def test_verdicts_are_corrected_for_their_number() -> None:
+    # Holm's own rule by hand: 3 x 0.01, then 2 x 0.03, and never less than the one before.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+    row = {"n": 512, "increase_pct": 1.0, "ci95_pct": (-1.0, 3.0)}
+    assert p_value(row) == pytest.approx(0.0, abs=1e-4)
+    assert p_value({**row, "increase_pct": 5.0, "ci95_pct": (3.0, 7.0)}) == pytest.approx(0.5)
+
+
+def test_equal_bytes_are_compared_with_weights_alone(tiny_adm: AudioLDM) -> None:
+    plan = resolve_plan(preset("ptq4adm"), inventory(tiny_adm.parts(), tiny_adm.splits()))
+    found = weights_alone(Allocation(plan=plan, error=0.0, size_bytes=0))
+    for rule in found.rules:
+        assert rule.scheme.activation is None
+        assert rule.scheme.weight is None or rule.pattern.startswith(f"{DENOISER}.")
+    assert any(rule.scheme.weight is not None for rule in found.rules)
+
+
+def test_a_toolkits_weights_are_put_in_place_of_the_layers_own() -> None:
+    layer = nn.Sequential(nn.Linear(3, 2, bias=False))
+    other = with_weights(layer, {"0": torch.ones(2, 3)})
+    assert torch.equal(other(torch.ones(1, 3)), torch.full((1, 2), 3.0))
+    with pytest.raises(SystemExit, match="changed the shape of 0"):
+        with_weights(layer, {"0": torch.ones(3, 2)})
+
+
+def test_an_exported_denoiser_travels_without_its_session() -> None:
+    denoiser = OnnxDenoiser(Path("int8.onnx"), None)
+    denoiser._session = lambda: None  # nothing that another process could be sent
+    assert pickle.loads(pickle.dumps(denoiser))._session is None

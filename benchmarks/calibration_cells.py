@@ -1,0 +1,187 @@
+"""One model calibrated in every way that ``benchmarks.calibration`` compares."""
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.presets import SEED
+from benchmarks.presets import Bench as Scorer
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.sampling import NoiseTape, Sampler
+from ptq.affine import sqnr_db
+from ptq.calibration.calibrator import sites_to_watch
+from ptq.calibration.observe import Observation, observe_states
+from ptq.calibration.prompt_choice import calibration_prompts
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights
+from ptq.calibration.signatures import Signatures, measure_signatures
+from ptq.calibration.states import StateRecorder, StateSet
+from ptq.calibration.strategies import Candidates, strategy
+from ptq.config import QuantConfig, parse_rules
+from ptq.layers import inventory
+from ptq.plan import QuantPlan, resolve_plan
+from ptq.prompts.suites import Suite, draw_suite
+from ptq.quantize import quantize_
+from ptq.study_config import CalibrationSettings
+
+PROMPTS = {"random": False, "covering": True}
+STRATEGIES = ("uniform", "normal-in-time", "density-diversity", "activation-aware")
+CALIBRATED, CONTROL = "w4 gptq, static a8", "control: w4 nearest, dynamic a8"
+_ENDS = "denoiser.conv_in = keep\ndenoiser.conv_out = keep\ndenoiser.*embedding* = keep\n"
+PLANS = {
+    CALIBRATED: f"{_ENDS}denoiser.* = w4 gptq a8",
+    CONTROL: f"{_ENDS}denoiser.* = w4a8 dynamic",
+}
+SHORT = replace(SETTINGS, seconds=2.56)
+_RECORDED = 32
+_VALIDATION_PROMPTS, _VALIDATION_STATES, _VALIDATION_SEED = 16, 64, 900
+_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One way to calibrate, and what is calibrated by it."""
+
+    prompts: str
+    states: str
+    size: int
+    seed: int
+    plan: str = CALIBRATED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Calibrates one model in every way, and measures what comes of it.
+
+    Attributes:
+        adm: The full-precision model.
+        pairs: Pairs whose final latents are compared; 0 for none.
+    """
+
+    adm: AudioDiffusionModel
+    pairs: int
+    # Of models that turned out alike in every number, the control's foremost.
+    _known: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def rows(self, wanted: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, float]]]:
+        """Measure cells; trajectories are recorded once for neighbours of one pool."""
+        pool: tuple[str, int] | None = None
+        candidates: Candidates | None = None
+        for cell in wanted:
+            if candidates is None or pool != (cell.prompts, cell.seed):
+                pool = (cell.prompts, cell.seed)
+                candidates = self._candidates(*pool)
+            yield cell, self._measured(self._quantized(cell, candidates))
+
+    def corner(self, cell: Cell, scorer: Scorer) -> dict[str, Any]:
+        """Score one cell by what is heard: FD with its interval, and paired figures."""
+        quantized = self._quantized(cell, self._candidates(cell.prompts, cell.seed))
+        texts = tuple(prompt.text for prompt in scorer.prompts)
+
+        def bank(name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
+            title = f"short-{name}-{len(texts)}"
+            seed = SEED + offset
+            return ClipBank(name=title, adm=adm, prompts=texts, seed=seed, settings=SHORT)
+
+        return scorer.scores(
+            bank("fp", self.adm),
+            bank("fp", self.adm, 1),
+            bank(f"cell-{_digest(quantized)[:8]}", quantized),
+        )
+
+    def _candidates(self, prompts: str, seed: int) -> Candidates:
+        settings = CalibrationSettings(prompts=_RECORDED, covering=PROMPTS[prompts], seed=seed)
+        recorder = StateRecorder(adm=self.adm, settings=SHORT, seed=seed, batch_size=_BATCH)
+        pool = recorder.record(calibration_prompts(self.adm, settings))
+        measured: dict[bytes, Signatures] = {}
+
+        def measure(states: np.ndarray) -> Signatures:
+            key = states.tobytes()
+            if key not in measured:
+                replay = Replay(adm=self.adm, states=StateSet.of(pool, states))
+                measured[key] = measure_signatures(replay)
+            return measured[key]
+
+        return Candidates(pool=pool, measure=measure)
+
+    def _quantized(self, cell: Cell, candidates: Candidates) -> AudioDiffusionModel:
+        chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
+        replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, chosen))
+        plan, layers = self._plan(cell.plan), inventory(self.adm.parts(), self.adm.splits())
+        stats = observe_states(replay, Observation(sites=sites_to_watch(plan, layers)))
+        other = copy.deepcopy(self.adm)
+        quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan, stats))
+        return other
+
+    def _plan(self, name: str) -> QuantPlan:
+        config = QuantConfig(name=name, rules=parse_rules(PLANS[name]))
+        return resolve_plan(config, inventory(self.adm.parts(), self.adm.splits()))
+
+    def _measured(self, quantized: AudioDiffusionModel) -> dict[str, float]:
+        key = _digest(quantized)
+        if key not in self._known:
+            self._known[key] = self._scores(quantized)
+        return self._known[key]
+
+    def _scores(self, quantized: AudioDiffusionModel) -> dict[str, float]:
+        said = Replay(adm=quantized, states=self._validation).predictions()
+        scores = {"prediction_sqnr_db": sqnr_db(self._said, said)}
+        if self.pairs:
+            found = self._sampled(quantized)
+            each = [sqnr_db(a, b) for a, b in zip(self._latents, found, strict=True)]
+            scores["latent_sqnr_db"] = float(np.median(each))
+        return scores
+
+    @cached_property
+    def _validation(self) -> StateSet:
+        drawn = draw_suite(Suite.EXPLORATION, _VALIDATION_PROMPTS, _VALIDATION_SEED)
+        recorder = StateRecorder(
+            adm=self.adm, settings=SHORT, seed=_VALIDATION_SEED, batch_size=_BATCH
+        )
+        pool = recorder.record([prompt.text for prompt in drawn])
+
+        def unmeasured(states: np.ndarray) -> Signatures:
+            raise NotImplementedError(f"{len(states)} states are drawn evenly, not measured")
+
+        candidates = Candidates(pool=pool, measure=unmeasured)
+        chosen = strategy("uniform").states(candidates, _VALIDATION_STATES, _VALIDATION_SEED)
+        return StateSet.of(pool, chosen)
+
+    @cached_property
+    def _said(self) -> torch.Tensor:
+        return Replay(adm=self.adm, states=self._validation).predictions()
+
+    @cached_property
+    def _latents(self) -> torch.Tensor:
+        return self._sampled(self.adm)
+
+    def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
+        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _VALIDATION_SEED + 1)
+        conditioning = adm.encode([prompt.text for prompt in drawn])
+        sampler, tape = Sampler(adm=adm, settings=SHORT), NoiseTape(_VALIDATION_SEED)
+        starts = range(0, self.pairs, _BATCH)
+        spans = [(start, min(start + _BATCH, self.pairs)) for start in starts]
+        return torch.cat([sampler(conditioning.rows(*s), tape, range(*s)) for s in spans])
+
+
+def _digest(adm: AudioDiffusionModel) -> str:
+    """Hash of every number that a model computes with."""
+    digest = hashlib.sha256()
+    for part, module in adm.parts().items():
+        for name, tensor in module.state_dict().items():
+            digest.update(f"{part}.{name}".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def key_of(row: Mapping[str, Any]) -> Cell:
+    """The cell that a row of results is of."""
+    names = ("prompts", "states", "size", "seed", "plan")
+    return Cell(**{name: row[name] for name in names})

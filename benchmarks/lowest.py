@@ -1,0 +1,287 @@
+"""How low can it go? Each method's least bits that stay non-inferior: ``benchmarks.lowest``.
+
+Each method is a ladder of plans of fewer and fewer bits. The lowest plan that passes paired gates
+is found by bisection on suite A: few pairs, and limits that were fixed before anything was
+measured. Those plans alone are then scored on suite B, once, with the prompts, noise and banks of
+``benchmarks.presets``, and their verdicts are corrected for their number (Holm). Bits count all
+that is stored for the denoiser, scales included. Finished probes and plans are kept.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy import stats as statistics
+
+from app.shipped_sensitivities import read_sensitivities
+from benchmarks.claim import REST
+from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.presets import SEED, Bench
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
+from ptq.allocate import Allocator
+from ptq.banks import Banks, embed_banks
+from ptq.config import QuantConfig, parse_rules
+from ptq.errors import ConfigError, MetricError
+from ptq.layer_spec import DENOISER
+from ptq.layers import inventory
+from ptq.metrics.embed.ear import Ear, find_ear
+from ptq.metrics.inference import MARGIN_PCT
+from ptq.metrics.verdict import MIN_TEXT_SCORE_PCT, Verdict
+from ptq.plan import resolve_plan
+from ptq.presets import preset
+from ptq.prompts.suites import Suite, draw_suite
+from ptq.report_markdown import number, table
+from ptq.scoring import pair_embedding_scores, text_change_lower_pct
+
+# A pair may differ by a tenth of what another seed differs by; a tenth of the pairs by half of it.
+MAX_MEDIAN, MAX_TENTH = 0.1, 0.5
+_A_SEED = 400
+_BITS = (8, 6, 5, 4, 3, 2)
+_ENDS = "denoiser.conv_in = w8 a8\ndenoiser.conv_out = w8 a8\n"
+_UNIFORM = MappingProxyType(
+    {
+        "nearest": "denoiser.* = w{bits} channel sym a8",
+        "MSE": "denoiser.* = w{bits} channel asym mse a8 mse",
+        "Q-Diffusion style": f"{_ENDS}denoiser.* = w{{bits}} channel asym mse adaround a8 mse",
+        "GPTQ in groups": "denoiser.* = w{bits} asym group mse gptq a8 mse t10",
+    }
+)
+OURS = "PTQ4ADM"
+METHODS = (*_UNIFORM, OURS)
+_MEAN_BITS = (8.0, 7.0, 6.0, 5.5, 5.0, 4.75, 4.5, 4.25, 4.0, 3.75, 3.5, 3.25)
+
+
+def main() -> None:
+    """Search on A, score on B, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=512, help="of suite B")
+    parser.add_argument("--probe-pairs", type=int, default=64, help="of suite A")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    arguments = parser.parse_args()
+    adm, ear = load_adm(find_adm("mini-audioldm")), find_ear()
+    if not isinstance(ear, Ear):
+        raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
+    found = Results.of(adm, ear, arguments.pairs, arguments.probe_pairs)
+    final = Bench(
+        adm=adm,
+        ear=ear,
+        prompts=draw_suite(Suite.FINAL, arguments.pairs, SEED),
+        configs={},
+    )
+    gate = Gate(bench=final, pairs=arguments.probe_pairs)
+    lows = {
+        name: lowest(ladder(name, adm), lambda config: found.probe(config, gate))
+        for name in arguments.methods
+    }
+    for name, config in lows.items():
+        found.score(name, config, final)
+    rows = found.finish()
+    show(rows)
+
+
+def ladder(name: str, adm: AudioDiffusionModel) -> tuple[QuantConfig, ...]:
+    """Plans of a method, most bits first."""
+    if name != OURS:
+        rules = f"{_UNIFORM[name]} optional\n{REST}"
+        return tuple(
+            QuantConfig(name=f"{name} {bits}", rules=parse_rules(rules.format(bits=bits)))
+            for bits in _BITS
+        )
+    layers, known = inventory(adm.parts(), adm.splits()), read_sensitivities(adm.id)
+    if known is None or known.model_hash != adm.source_hash:
+        raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
+    allocator = Allocator(resolve_plan(preset("ptq4adm"), layers), layers, known)
+    return tuple(_allocations(allocator))
+
+
+def _allocations(allocator: Allocator) -> Iterator[QuantConfig]:
+    for bits in _MEAN_BITS:
+        try:
+            yield allocator.with_mean_bits(bits, f"{OURS} {bits:g}").config()
+        except ConfigError:  # the schemes that were measured go no lower
+            return
+
+
+def lowest(
+    rungs: Sequence[QuantConfig], passes: Callable[[QuantConfig], bool]
+) -> QuantConfig | None:
+    """The last rung that passes, by bisection; ``None`` if not even the first does.
+
+    It is taken for granted that a rung passes if a lower one does.
+    """
+    if not passes(rungs[0]):
+        return None
+    good, bad = 0, len(rungs)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if passes(rungs[middle]) else (good, middle)
+    return rungs[good]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Paired gates on suite A.
+
+    Attributes:
+        bench: Quantizes.
+        pairs: How many are compared.
+    """
+
+    bench: Bench
+    pairs: int
+
+    def __call__(self, config: QuantConfig) -> dict[str, Any]:
+        """What the gates look at, and whether all are passed."""
+        adm = self.bench.adm
+        plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
+        quantized = self._bank(f"plan-{plan.sha256[:8]}", self.bench.quantized_by(config))
+        banks = Banks(
+            prompts=quantized.prompts,
+            full=tuple(self._bank("fp", adm).clips()),
+            second=tuple(self._bank("fp", adm, 1).clips()),
+            quantized=tuple(quantized.clips()),
+        )
+        return {"name": config.name, "plan": plan.sha256, **self._judged(banks)}
+
+    def _judged(self, banks: Banks) -> dict[str, Any]:
+        defects = asdict(banks.new_defects())
+        try:
+            found = embed_banks(self.bench.ear, banks)
+        except MetricError as error:  # too few bits, and a clip is not finite
+            return {"new_defects": defects, "passed": False, "reason": str(error)}
+        index = pair_embedding_scores(found)[1]
+        median, tenth = (float(np.nanquantile(index, share)) for share in (0.5, 0.9))
+        text = text_change_lower_pct(found, np.arange(len(index)))
+        alike = median <= MAX_MEDIAN and tenth <= MAX_TENTH and not any(defects.values())
+        return {
+            "divergence_median": median,
+            "divergence_tenth": tenth,
+            "text_score_lower_pct": text,
+            "new_defects": defects,
+            "passed": alike and text is not None and text >= MIN_TEXT_SCORE_PCT,
+        }
+
+    def _bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
+        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _A_SEED)
+        texts = tuple(prompt.text for prompt in drawn)
+        return ClipBank(
+            name=f"a-{name}-{self.pairs}", adm=adm, prompts=texts, seed=_A_SEED + offset
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What is known already, on disk after every step."""
+
+    adm: AudioDiffusionModel
+    what: Mapping[str, Any]
+    probes: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, adm: AudioDiffusionModel, ear: Ear, pairs: int, probe_pairs: int) -> "Results":
+        """Those of an earlier run with the same model, ear, prompts and settings, or none."""
+        what = {
+            **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
+            **{"n": pairs, "n_probe": probe_pairs, "seed": SEED, "seed_probe": _A_SEED},
+            "limits": [MAX_MEDIAN, MAX_TENTH, MIN_TEXT_SCORE_PCT],
+            "settings": asdict(SETTINGS),
+        }
+        path = RESULTS / "lowest.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if any(found.get(key) != value for key, value in what.items()):
+            found = {"probes": [], "rows": []}
+        return cls(adm=adm, what=what, probes=found["probes"], rows=found["rows"])
+
+    def probe(self, config: QuantConfig, gate: Gate) -> bool:
+        """Whether a plan passes on A; measured at most once."""
+        sha = resolve_plan(config, inventory(self.adm.parts(), self.adm.splits())).sha256
+        known = next((probe for probe in self.probes if probe["plan"] == sha), None)
+        if known is None:
+            known = gate(config)
+            self.probes.append(known)
+            self._write()
+            print(known, flush=True)
+        return bool(known["passed"])
+
+    def score(self, method: str, config: QuantConfig | None, final: Bench) -> None:
+        """Score a method's lowest plan on B, once."""
+        if config is None or any(row["method"] == method for row in self.rows):
+            return
+        layers = inventory(self.adm.parts(), self.adm.splits())
+        plan = resolve_plan(config, layers)
+        weights = sum(info.parameters for info in layers if info.part == DENOISER)
+        bank = final.bank(f"plan-{plan.sha256[:8]}", final.quantized_by(config))
+        full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)
+        self.rows.append(
+            {
+                "method": method,
+                **{"name": config.name, "plan": plan.sha256},
+                "nominal_bits": plan.weight_bits_mean(layers, DENOISER),
+                "stored_bits": 8 * plan.size_bytes(layers, DENOISER) / weights,
+                **final.scores(full, second, bank),
+            }
+        )
+        self._write()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Correct the verdicts for their number."""
+        resolved = [row for row in self.rows if row.get("ci95_pct") is not None]
+        adjusted = holm([p_value(row) for row in resolved])
+        for row, p in zip(resolved, adjusted, strict=True):
+            row["holm_p"] = p
+            row["holds"] = row["verdict"] == Verdict.NON_INFERIOR.value and p < 0.05
+        self._write()
+        return self.rows
+
+    def _write(self) -> None:
+        write_results("lowest", {**self.what, "probes": self.probes, "rows": self.rows})
+
+
+def p_value(row: Mapping[str, Any]) -> float:
+    """One-sided p of an FD increase of the margin or more, from the interval of the increase."""
+    degrees = row["n"] - 1
+    low, high = row["ci95_pct"]
+    error = (high - low) / 2 / float(statistics.t.ppf(0.975, degrees))
+    if error <= 0.0:
+        return float(row["increase_pct"] >= MARGIN_PCT)
+    return float(statistics.t.sf((MARGIN_PCT - row["increase_pct"]) / error, degrees))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of tests (Holm 1979), in the order given."""
+    order = np.argsort(p_values)
+    steps = (len(p_values) - np.arange(len(p_values))) * np.asarray(p_values)[order]
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(p) for p in adjusted]
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table, fewest bits first."""
+    header = ("method", "lowest plan", "bits stored", "FD increase", "95 % interval", "verdict")
+    cells = [
+        (
+            row["method"],
+            row["name"],
+            number(row["stored_bits"], 2),
+            number(row.get("increase_pct"), 2, " %"),
+            "n/a"
+            if row.get("ci95_pct") is None
+            else "{:+.1f} … {:+.1f} %".format(*row["ci95_pct"]),
+            row.get("verdict", "n/a"),
+            number(row.get("holm_p"), 3),
+        )
+        for row in sorted(rows, key=lambda row: row["stored_bits"])
+    ]
+    print(table((*header, "p, Holm"), cells))
+
+
+if __name__ == "__main__":
+    main()
