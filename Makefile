@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?= 1
 ADM ?= mini-audioldm
-# Spinning OpenMP threads starve each other as soon as anything else runs.
-export OMP_WAIT_POLICY ?= PASSIVE
 export GRADIO_ANALYTICS_ENABLED := False
 
 .PHONY: run test check assets screenshots clean

@@ -106,9 +106,13 @@ def set_layer_(parts: Mapping[str, nn.Module], name: str, replacement: nn.Module
         LayerError: when there is none.
     """
     old = get_layer(parts, name)
+    weight = old._parameters.get("weight")
     for _, parent in list(named_modules(parts)):
         for key, child in list(parent._modules.items()):
-            if child is not None and (child is old or _tied(child, old)):
+            if child is None:
+                continue
+            shares = weight is not None and child._parameters.get("weight") is weight
+            if child is old or (shares and _tied(child, old)):
                 setattr(parent, key, replacement)
 
 

@@ -76,7 +76,11 @@ def _round_columns(values: Tensor, grid: _Grid, feedback: Tensor) -> Tensor:
 
 
 def _feedback(moment: Tensor) -> Tensor | None:
-    """The upper Cholesky factor of the inverse of the damped second moment, if it has one."""
+    """The upper Cholesky factor of the inverse of the damped second moment, if it has one.
+
+    With the order of rows and columns turned round, it is the inverse of the moment's own factor,
+    which takes half the work of inverting first and factorising then.
+    """
     damped = moment.double()
     # An input that is always zero ties its weight to nothing.
     damped.diagonal()[moment.diagonal() == 0] = 1.0
@@ -84,11 +88,11 @@ def _feedback(moment: Tensor) -> Tensor | None:
     share = added = _DAMPING
     while share <= _MOST_DAMPING:
         damped.diagonal().add_(added * mean)
-        factor, failed = torch.linalg.cholesky_ex(damped)
+        factor, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
         if not failed:
-            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
-        if not failed:
-            found: Tensor = upper.float()
+            eye = torch.eye(len(factor), dtype=factor.dtype)
+            inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+            found: Tensor = inverse.flip(0, 1).float()
             return found
         share, added = 2 * share, share
     return None

@@ -18,6 +18,8 @@ MOST_BYTES = 2 << 30
 _FLOAT_BYTES = 4
 # Rows of one sample that are taken in; neighbours on a spectrogram say nearly the same.
 _ROWS = 512
+# Columns that are multiplied at once with all from there on: half of a symmetric matrix is enough.
+_STRIP = 256
 
 
 def input_rows(layer: nn.Module, kind: LayerKind, values: Tensor) -> Tensor:
@@ -54,11 +56,18 @@ class MomentObserver:
         self._count = 0
 
     def __call__(self, values: Tensor) -> None:
-        """Take in the input of one call, sample by sample: windows take many times its memory."""
-        for sample in torch.split(values.detach().float(), 1):
-            rows = input_rows(self._layer, self._info.kind, sample)
+        """Take in the input of one call, a few samples at once: windows take many times its memory.
+
+        Samples of few rows are taken in together, for every product passes over the whole moment.
+        """
+        channels = values.shape[-1 if self._info.kind is LayerKind.LINEAR else 1]
+        rows_of_one = values.numel() // (len(values) * channels)
+        for samples in torch.split(values.detach().float(), max(1, _ROWS // rows_of_one)):
+            rows = input_rows(self._layer, self._info.kind, samples)
             rows = rows[:: even_stride(len(rows), _ROWS, len(rows))]
-            self._sum.addmm_(rows.T, rows)
+            for start in range(0, self._info.row, _STRIP):
+                strip = self._sum[start : start + _STRIP, start:]
+                strip.addmm_(rows[:, start : start + _STRIP].T, rows[:, start:])
             self._count += len(rows)
 
     def result(self) -> Tensor:
@@ -72,7 +81,8 @@ class MomentObserver:
                 f"{self._info.name} saw no data, or values that are not finite, during calibration;"
                 " round its weight to nearest."
             )
-        return self._sum.div_(self._count)
+        upper = self._sum.div_(self._count).triu_()
+        return upper.add_(upper.triu(1).T)
 
 
 def observe_moments(replay: Replay, sites: Sequence[LayerInfo]) -> Mapping[str, Tensor]:

@@ -128,6 +128,19 @@ def test_many_positions_are_thinned_evenly() -> None:
     assert found.diagonal().min() > 0.5
 
 
+@pytest.mark.parametrize("shape", [(2, 700, 300), (9, 40, 300), (5, 300)])
+def test_the_moment_of_a_wide_layer_is_whole_and_symmetric(shape: tuple[int, ...]) -> None:
+    layer = nn.Linear(300, 2)
+    observer = MomentObserver(layer, inventory({"denoiser": nn.Sequential(layer)})[0])
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    observer(values)
+    found = observer.result()
+    assert torch.equal(found, found.T)
+    if values.shape[1] <= 300:  # nothing is left out
+        rows = values.reshape(-1, 300)
+        assert torch.allclose(found, rows.T @ rows / len(rows), atol=1e-5)
+
+
 def test_a_singular_moment_of_any_size_is_survived() -> None:
     weight, _ = weight_and_inputs()
     nearest = quantize_weight(weight, SCHEMES[0])
