@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ptq.prompts.lexicon import Lexicon, SoundSource, default_lexicon
-
-_ARTICLES = ("a ", "an ", "the ")
+from ptq.prompts.lexicon import Lexicon, default_lexicon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ def named_sources(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
     found = {
         phrase: source.id
         for source in (lexicon or default_lexicon()).sources
-        for phrase in _phrases(source)
+        for phrase in source.phrases
         if phrase in lowered
     }
     parts = {a for a in found for b in found if a != b and a in b}
@@ -53,10 +51,3 @@ def source_coverage(texts: Iterable[str], lexicon: Lexicon | None = None) -> Sou
     families = {lexicon[source].family for source in named}
     all_families = {source.family for source in lexicon.embedded}
     return SourceCoverage(named=named, known=known, families=len(families) / len(all_families))
-
-
-def _phrases(source: SoundSource) -> tuple[str, str]:
-    noun = source.noun
-    for article in _ARTICLES:
-        noun = noun.removeprefix(article)
-    return f"{noun} {source.verb}".lower(), f"{noun} {source.gerund}".lower()

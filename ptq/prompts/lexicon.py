@@ -13,6 +13,7 @@ from ptq.errors import ConfigError
 
 LEXICON_PATH = Path(__file__).resolve().parents[2] / "assets" / "lexicon.yaml"
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
+_ARTICLES = ("a ", "an ", "the ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,14 @@ class SoundSource:
         """Every word that points at this source."""
         phrases = (self.id.replace("_", " "), self.noun, self.verb, self.gerund, *self.synonyms)
         return frozenset(word for phrase in phrases for word in _WORD.findall(phrase))
+
+    @functools.cached_property
+    def phrases(self) -> tuple[str, str]:
+        """How captions name it: noun without its article, and finite verb or participle."""
+        noun = self.noun
+        for article in _ARTICLES:
+            noun = noun.removeprefix(article)
+        return f"{noun} {self.verb}".lower(), f"{noun} {self.gerund}".lower()
 
 
 @dataclass(frozen=True, kw_only=True)
