@@ -28,6 +28,7 @@ from ptq.calibration.shipped import shipped_calibration
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
+from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.report import Report
 from ptq.run_folder import REPORT_NAME
@@ -61,11 +62,15 @@ class Ticket:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What to expect of a study: seconds, if a study of the model has ever finished here."""
+    """What to expect of a study: seconds, if a study of the model has ever finished here.
+
+    ``ships_calibration`` says that the ranges that the model ships with are just those asked for.
+    """
 
     config: StudyConfig
     seconds: float | None
     is_finished: bool
+    ships_calibration: bool
 
 
 class Workbench:
@@ -154,10 +159,13 @@ class Workbench:
             steps=config.steps, guidance=config.guidance, seconds=config.seconds
         )
         shipped = shipped_calibration(adm, sampling, config.calibration)
+        plan = resolve_plan(config.quant, self.layers(config.adm))
+        ships = shipped is not None and shipped.serves(plan)
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(config, calibrates=shipped is None),
+            seconds=self._pace.estimate_s(config, calibrates=not ships),
             is_finished=(run / REPORT_NAME).exists(),
+            ships_calibration=ships,
         )
 
     def start(self, token: str, request: StudyRequest) -> str:

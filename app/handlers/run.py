@@ -38,7 +38,10 @@ class RunHandlers:
         config, n = found.config, len(found.config.prompts)
         what = f"{n} {'pair' if n == 1 else 'pairs'} with {config.quant.name} on {config.adm}"
         title = f"{what}: {_how_long(found.seconds, is_finished=found.is_finished)}"
-        return {"tone": Tone.INFO, "title": title, "lines": [_WHAT_RUNS.format(n=n)]}
+        lines = [_WHAT_RUNS.format(n=n)]
+        if found.ships_calibration:
+            lines.append(_SHIPPED)
+        return {"tone": Tone.INFO, "title": title, "lines": lines}
 
     @explained
     def start(self, token: str | None, *inputs: Any) -> Watched:  # noqa: ANN401 - components' values
@@ -101,6 +104,7 @@ _WHAT_RUNS = (
     "It generates {n} full-precision and {n} quantized clips from the same noise, and {n} more "
     "with another seed: they show how much two equally good clips differ."
 )
+_SHIPPED = "Its activation ranges ship with the model: nothing has to be calibrated."
 
 
 def _how_long(seconds: float | None, *, is_finished: bool) -> str:

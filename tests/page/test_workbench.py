@@ -14,9 +14,11 @@ from app.handlers.api import ApiHandlers
 from app.job import JobState
 from app.jobs import UnknownJobError, new_token
 from app.settings import Settings
-from app.study_request import StudyRequest
+from app.study_request import DEFAULT_CALIBRATION_PROMPTS, StudyRequest
 from app.workbench import EXAMPLE_ID, Workbench
+from ptq.config import format_rules
 from ptq.errors import ConfigError, PTQError
+from ptq.presets import preset
 from ptq.stages import FULL, clip_path
 from tests.tiny_adm import write_tiny_audioldm
 
@@ -109,6 +111,25 @@ def test_an_estimate_follows_the_last_run(workbench: Workbench, finished: tuple[
     assert longer.seconds is not None
     assert not longer.is_finished
     assert longer.seconds > same.seconds
+
+
+def test_the_default_run_of_the_embedded_model_has_nothing_to_calibrate(
+    workbench: Workbench,
+) -> None:
+    default = replace(
+        REQUEST,
+        adm="mini-audioldm",
+        rules=format_rules(preset("ptq4adm").rules),
+        preset="ptq4adm",
+        steps=20,
+        seconds=5.12,
+        calibration_prompts=DEFAULT_CALIBRATION_PROMPTS,
+    )
+    assert workbench.estimate(default).ships_calibration
+    assert not workbench.estimate(replace(default, steps=10)).ships_calibration
+    assert not workbench.estimate(replace(default, covering=True)).ships_calibration
+    even = "denoiser.conv_in = keep\ndenoiser.* = w8 smooth a8 mse\n* = keep\n"
+    assert not workbench.estimate(replace(default, rules=even)).ships_calibration
 
 
 @pytest.mark.parametrize(
