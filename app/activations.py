@@ -71,7 +71,7 @@ def activations_of(
         stats: What calibration saw.
         plan: What was done to every layer.
         site: A key of ``site_names``.
-        bucket: Part of the trajectory, from 0.
+        bucket: Part of the trajectory, from 0; a site that knows fewer parts shows its last.
 
     Raises:
         ConfigError: There is no such site or bucket.
@@ -79,8 +79,9 @@ def activations_of(
     name, _, half_text = site.partition("#")
     found = stats.get(name)
     half = int(half_text) if half_text.isdigit() else 0
-    if found is None or half >= found.halves or not 0 <= bucket < found.buckets:
+    if found is None or half >= found.halves or bucket < 0:
         raise ConfigError("Calibration has no such layer or timestep bucket; choose another.")
+    bucket = min(bucket, found.buckets - 1)
     edges, shares = _histogram(found, half, bucket)
     low, high = float(edges[0]), float(edges[-1])
     centres = (edges[1:] + edges[:-1]) / 2

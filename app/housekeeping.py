@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -23,32 +23,40 @@ def prune_runs(
 
     Args:
         runs: Folder of all runs; whatever in it is no run is left alone.
-        keep: How many of the runs that are not spared stay; ``None`` for all.
-        keep_gb: Gigabytes that those runs may take; ``None`` for no limit.
+        keep: How many runs stay, the spared ones among them; ``None`` for all.
+        keep_gb: Gigabytes that those runs may take with their archives; ``None`` for no limit.
         spared: Runs that stay in any case.
 
     Returns:
         What was deleted, oldest first.
     """
     kept = {path.resolve() for path in spared}
-    found = [path for path in _runs_in(runs) if path.resolve() not in kept]
+    every = _runs_in(runs)
+    safe = [path for path in every if path.resolve() in kept]
+    found = [path for path in every if path.resolve() not in kept]
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    stays = len(found) if keep is None else keep
+    stays = len(found) if keep is None else max(keep - len(safe), 0)
     if keep_gb is not None:
-        totals = accumulate(_bytes_in(path) for path in found)
-        stays = min(stays, sum(total <= keep_gb * 10**9 for total in totals))
+        taken = sum(_bytes_of(path) for path in safe)
+        totals = accumulate(_bytes_of(path) for path in found)
+        stays = min(stays, sum(taken + total <= keep_gb * 10**9 for total in totals))
     doomed = tuple(reversed(found[stays:]))
     for path in doomed:
         # The report goes first: a half-deleted run resumes as one that never finished.
         (path / REPORT_NAME).unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)
-        for archive in runs.glob(f"*/{path.name}.zip"):
+        for archive in _archives(path):
             archive.unlink(missing_ok=True)
     return doomed
 
 
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _archives(run: Path) -> Iterator[Path]:
+    return run.parent.glob(f"*/{run.name}.zip")
+
+
+def _bytes_of(run: Path) -> int:
+    files = (path for path in run.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in (*files, *_archives(run)))
 
 
 def _runs_in(runs: Path) -> list[Path]:

@@ -100,7 +100,6 @@ class Job:
     state: JobState = JobState.QUEUED
     stop: threading.Event = field(default_factory=threading.Event)
     error: str | None = None
-    result: object = field(default=None, repr=False)
 
     def begin(self) -> None:
         """Start to run."""

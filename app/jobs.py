@@ -39,7 +39,7 @@ class JobRegistry:
     Args:
         worker: Held while a job computes. Pass a lock to share the machine with other code.
         max_queued: Jobs that may wait behind the running one.
-        keep_finished_s: Seconds that a finished job and its result stay available.
+        keep_finished_s: Seconds that a finished job stays known.
         clock: Monotonic time in seconds.
     """
 
@@ -116,15 +116,6 @@ class JobRegistry:
         with self._changed:
             return self._snapshot(self._own(token, job_id))
 
-    def result(self, token: str, job_id: str) -> object:
-        """What a finished job returned; ``None`` unless its state is *done*.
-
-        Raises:
-            UnknownJobError: The visitor has no such job (any more).
-        """
-        with self._changed:
-            return self._own(token, job_id).result
-
     def stop(self, token: str, job_id: str) -> None:
         """Ask a job to stop: at once if it waits, else at its next ``should_stop``.
 
@@ -184,11 +175,10 @@ class JobRegistry:
                 job.progress.update(event.stage, event.done, event.total, event.artefact)
                 self._changed.notify_all()
 
-        result: object = None
         with Outcome() as outcome:
-            result = function(on_event, job.stop.is_set)
+            function(on_event, job.stop.is_set)
         with self._changed:
-            job.result, job.error = result, outcome.error
+            job.error = outcome.error
             self._end(job, outcome.state)
 
     def _request_stop(self, job: Job) -> None:

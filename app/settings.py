@@ -12,6 +12,7 @@ from ptq.adms.registry import LOCAL_VARIABLE, local_folders
 from ptq.errors import ConfigError
 from ptq.report import read_report
 from ptq.run_folder import REPORT_NAME
+from ptq.study_config import MAX_STEPS, MIN_SECONDS
 
 PREFIX = "PTQ4ADM_"
 _RUNS_OF_A_SPACE = 200
@@ -68,7 +69,11 @@ class Settings:
         return cls(
             runs=runs,
             local_adms=local_folders(environ.get(LOCAL_VARIABLE, "")),
-            max_steps=_whole_number(environ, "MAX_STEPS", cls.max_steps, at_least=1),
+            max_steps=_at_most(
+                MAX_STEPS,
+                "MAX_STEPS",
+                _whole_number(environ, "MAX_STEPS", cls.max_steps, at_least=1),
+            ),
             max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
@@ -99,14 +104,20 @@ def _whole_number(environ: Mapping[str, str], name: str, default: int, *, at_lea
     return int(text)
 
 
+def _at_most(limit: int, name: str, value: int) -> int:
+    if value > limit:
+        raise ConfigError(f"{PREFIX}{name} is {value}; no sampler takes more than {limit}.")
+    return value
+
+
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(PREFIX + name, "").strip() or str(default)
-    message = f"{PREFIX}{name} is {text!r}; give a positive number of seconds, such as {default}."
+    message = f"{PREFIX}{name} is {text!r}; give at least {MIN_SECONDS} seconds, such as {default}."
     try:
         seconds = float(text)
     except ValueError as error:
         raise ConfigError(message) from error
-    if not math.isfinite(seconds) or seconds <= 0:
+    if not math.isfinite(seconds) or seconds < MIN_SECONDS:
         raise ConfigError(message)
     return seconds
 

@@ -15,7 +15,7 @@ class PresetScore:
 
     Attributes:
         name: The preset.
-        increase_pct: FD against full precision.
+        increase_pct: FD against full precision; ``None`` where the ratio means nothing.
         ci95_pct: Its 95 % interval; ``None`` where there is none.
         verdict: What may be concluded.
         size_bytes: The packed pipeline.
@@ -23,7 +23,7 @@ class PresetScore:
     """
 
     name: str
-    increase_pct: float
+    increase_pct: float | None
     ci95_pct: tuple[float, float] | None
     verdict: str
     size_bytes: int
@@ -32,9 +32,13 @@ class PresetScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedScores:
-    """All presets of one ADM; the noise floor is in per cent of the full-precision FD."""
+    """All presets of one ADM; the noise floor is in per cent of the full-precision FD.
+
+    ``model`` is the hash of the weights that were scored.
+    """
 
     adm: str
+    model: str
     embedder: str
     n: int
     noise_floor_pct: float | None
@@ -57,6 +61,7 @@ def read_scores(adm: str, folder: Path = SCORES_FOLDER) -> ShippedScores | None:
         floor = data.get("noise_floor")
         return ShippedScores(
             adm=data["adm"],
+            model=data["model"],
             embedder=data["embedder"],
             n=int(data["n"]),
             noise_floor_pct=100.0 * floor / full if floor is not None and full else None,
@@ -69,11 +74,11 @@ def read_scores(adm: str, folder: Path = SCORES_FOLDER) -> ShippedScores | None:
 
 
 def _preset(entry: dict[str, object]) -> PresetScore:
-    interval = entry.get("ci95_pct")
+    interval, increase = entry.get("ci95_pct"), entry.get("increase_pct")
     low_high = tuple(map(float, interval)) if isinstance(interval, list) else None
     return PresetScore(
         name=str(entry["name"]),
-        increase_pct=float(str(entry["increase_pct"])),
+        increase_pct=None if increase is None else float(str(increase)),
         ci95_pct=(low_high[0], low_high[1]) if low_high else None,
         verdict=str(entry["verdict"]),
         size_bytes=int(str(entry["size_bytes"])),

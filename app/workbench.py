@@ -24,6 +24,7 @@ from app.study_request import DEFAULT_PRESET, StudyRequest
 from ptq.adms.registry import AdmCard
 from ptq.adms.sampling import SamplingSettings
 from ptq.banks import Ear
+from ptq.calibration.calibrator import needs_calibration
 from ptq.calibration.shipped import shipped_calibration
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
@@ -91,6 +92,7 @@ class Workbench:
         self._ear_lock = threading.Lock()
         self._map: tuple[str, PromptMap] | None = None
         self._map_lock = threading.Lock()
+        self._starting = threading.Lock()
         self._budgets: dict[str, Budget] = {}
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
@@ -163,9 +165,9 @@ class Workbench:
         ships = shipped is not None and shipped.serves(plan)
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(config, calibrates=not ships),
+            seconds=self._pace.estimate_s(config, calibrates=needs_calibration(plan) and not ships),
             is_finished=(run / REPORT_NAME).exists(),
-            ships_calibration=ships,
+            ships_calibration=needs_calibration(plan) and ships,
         )
 
     def start(self, token: str, request: StudyRequest) -> str:
@@ -175,12 +177,13 @@ class Workbench:
             PTQError: The request cannot be followed, the visitor has a study on its way already,
                 or too many visitors wait.
         """
-        if any(not job.state.has_ended for job in self.jobs(token)):
-            raise ConfigError("Your last run is still on its way; stop it or wait for it.")
         config = self._checked(request)
         run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
-        job_id = self._jobs.submit(token, self._study(config, run), label=_label(config))
-        self._tickets[job_id] = Ticket(config=config, run=run)
+        with self._starting:  # of two clicks at once, one starts; nobody sees a job without ticket
+            if any(not job.state.has_ended for job in self.jobs(token)):
+                raise ConfigError("Your last run is still on its way; stop it or wait for it.")
+            job_id = self._jobs.submit(token, self._study(config, run), label=_label(config))
+            self._tickets[job_id] = Ticket(config=config, run=run)
         return job_id
 
     def stop(self, token: str) -> None:
@@ -208,7 +211,8 @@ class Workbench:
             UnknownJobError: It is not this visitor's.
         """
         self._jobs.get(token, job_id)
-        return self._tickets[job_id]
+        with self._starting:
+            return self._tickets[job_id]
 
     def runs(self, token: str) -> tuple[FinishedRun, ...]:
         """The visitor's finished studies, newest first, then the example that everyone sees."""

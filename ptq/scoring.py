@@ -153,11 +153,14 @@ def family_increases(ear: Ear, banks: Banks, found: Embeddings) -> dict[str, flo
         {default_lexicon()[source].family for source in named_sources(prompt)}
         for prompt in banks.prompts
     ]
+    clusters = _codes(banks.prompts)
     found_pct: dict[str, float | None] = {}
     for family, bank in ear.families.items():
         rows = np.array([family in families for families in named])
         try:
-            found_pct[family] = family_increase_pct(bank, found.full[rows], found.quantized[rows])
+            found_pct[family] = family_increase_pct(
+                bank, found.full[rows], found.quantized[rows], clusters=clusters[rows]
+            )
         except MetricError:
             found_pct[family] = None
     return found_pct

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import Correct, SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_clip, was_finite, write_clip
-from ptq.calibration.calibrator import Calibrator, sees_inputs, static_buckets
+from ptq.calibration.calibrator import Calibrator, needs_calibration
 from ptq.calibration.correction import SamplerCorrection, fit_correction
 from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.purposes import HeldOut, Purpose
@@ -176,7 +176,7 @@ def calibration_folder(study: StudyContext) -> CalibrationFolder:
 
 def calibrate_stage(study: StudyContext, plan: QuantPlan) -> CalibrationStats:
     """Measure activation statistics where the plan needs them; empty where it does not."""
-    if not static_buckets(plan) and not any(map(sees_inputs, plan.quantized)):
+    if not needs_calibration(plan):
         return {}
     folder = calibration_folder(study)
     if not folder.serves(plan):

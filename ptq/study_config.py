@@ -12,6 +12,8 @@ from ptq.spelling import nearest
 MAX_PROMPTS = 4096
 # Samplers space their steps evenly over 1000: more than half of them cannot start at the noise.
 MAX_STEPS = 500
+# What the shortest clip of a denoiser that halves its latents three times takes.
+MIN_SECONDS = 0.64
 
 
 # What ``ptq.calibration.strategies`` offers, known without loading torch.
@@ -110,7 +112,7 @@ def check_sampling(*, steps: int, seconds: float, guidance: float) -> None:
     """
     if not 1 <= steps <= MAX_STEPS:
         raise ConfigError(f"{steps} steps are out of range; choose 1 to {MAX_STEPS}.")
-    if not 0.64 <= seconds <= 60.0:
-        raise ConfigError(f"{seconds} s is out of range; choose 0.64 to 60 seconds.")
+    if not MIN_SECONDS <= seconds <= 60.0:
+        raise ConfigError(f"{seconds} s is out of range; choose {MIN_SECONDS} to 60 seconds.")
     if not 0.0 <= guidance <= 30.0:
         raise ConfigError(f"Guidance {guidance} is out of range; choose 0 to 30.")

@@ -1,10 +1,12 @@
 """The Fréchet distance of every preset, and the visitor's own run beside them."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from app.figures.style import FAINT, FULL, INK, QUANTIZED, empty_figure, styled
 from app.run_tables import fd_change_pct
-from app.shipped_scores import ShippedScores
+from app.shipped_scores import PresetScore, ShippedScores
 from ptq.report import Report
 
 _TITLE = "Fréchet distance against full precision"
@@ -15,11 +17,12 @@ def distances(scores: ShippedScores | None, report: Report | None) -> go.Figure:
     """One row a preset with its 95 % interval, the noise floor, and the run on a row of its own."""
     figure = go.Figure()
     rows = 0
-    if scores is not None:
-        rows += len(scores.presets)
-        _add_presets(figure, scores)
+    presets = [] if scores is None else _with_increase(scores)
+    if scores is not None and presets:
+        rows += len(presets)
+        _add_presets(figure, scores, presets)
     own = None if report is None or report.fd is None else _add_own(figure, report)
-    if own is None and scores is None:
+    if own is None and not presets:
         return empty_figure(_why_empty(report), title=_TITLE)
     rows += own is not None
     figure.add_vline(x=0.0, line={"color": INK, "width": 1})
@@ -36,13 +39,19 @@ def _why_empty(report: Report | None) -> str:
     return next(reasons, "This run has no Fréchet distance; its report says why.")
 
 
-def _add_presets(figure: go.Figure, scores: ShippedScores) -> None:
-    presets = scores.presets
-    intervals = [p.ci95_pct or (p.increase_pct, p.increase_pct) for p in presets]
+def _with_increase(scores: ShippedScores) -> list[tuple[PresetScore, float]]:
+    """Presets whose FD can be set against full precision."""
+    return [(p, p.increase_pct) for p in scores.presets if p.increase_pct is not None]
+
+
+def _add_presets(
+    figure: go.Figure, scores: ShippedScores, presets: Sequence[tuple[PresetScore, float]]
+) -> None:
+    intervals = [preset.ci95_pct or (change, change) for preset, change in presets]
     figure.add_trace(
         go.Scatter(
-            x=[p.increase_pct for p in presets],
-            y=[p.name for p in presets],
+            x=[change for _, change in presets],
+            y=[preset.name for preset, _ in presets],
             mode="markers",
             name=f"presets, {scores.n} pairs, 95 % interval",
             marker={"color": FULL, "size": 10},
@@ -50,15 +59,15 @@ def _add_presets(figure: go.Figure, scores: ShippedScores) -> None:
                 "type": "data",
                 "symmetric": False,
                 "array": [
-                    high - p.increase_pct for p, (_, high) in zip(presets, intervals, strict=True)
+                    high - change for (_, change), (_, high) in zip(presets, intervals, strict=True)
                 ],
                 "arrayminus": [
-                    p.increase_pct - low for p, (low, _) in zip(presets, intervals, strict=True)
+                    change - low for (_, change), (low, _) in zip(presets, intervals, strict=True)
                 ],
                 "color": FULL,
                 "thickness": 1.6,
             },
-            text=[p.verdict for p in presets],
+            text=[preset.verdict for preset, _ in presets],
             hovertemplate="%{y}: %{x:+.1f} %, %{text}<extra></extra>",
         )
     )

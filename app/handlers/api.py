@@ -83,7 +83,8 @@ class ApiHandlers:
             reference and quantized (addresses of 24-bit FLAC files on this server), and paired
             (how far the two are apart).
         """
-        run = self._finish(self._request(adm, prompt, preset, seed=seed, steps=steps))
+        text = " ".join(str(prompt).split())  # of several lines, each would be a pair
+        run = self._finish(self._request(adm, text, preset, seed=seed, steps=steps))
         pair = json.loads(run.report.to_json())["pairs"][0]
         clips = {key: clip_url(run.path / pair[key]) for key in ("reference", "quantized")}
         return {**clips, "paired": pair["paired"]}
@@ -113,7 +114,7 @@ class ApiHandlers:
         """
         if type(prompts) is not list:  # a program may send anything
             raise ConfigError("The prompts are one text; give a list of texts, one each clip pair.")
-        text = "\n".join(" ".join(prompt.split()) for prompt in prompts)
+        text = "\n".join(" ".join(str(prompt).split()) for prompt in prompts)
         request = self._request(adm, text, preset, rules=rules, seed=seed, steps=steps)
         report: dict[str, Any] = json.loads(self._finish(request).report.to_json())
         return report

@@ -147,4 +147,8 @@ class ResultsHandlers:
 
     def _scores(self, run: FinishedRun | None) -> Any:  # noqa: ANN401 - scores or nothing
         adms = [run.report.adm.id] if run else [card.id for card in self.workbench.adms()]
-        return next(filter(None, map(read_scores, adms)), None)
+        found = next(filter(None, map(read_scores, adms)), None)
+        if found is None:
+            return None
+        model = run.report.adm.source if run else self.workbench.shelf.source_hash(found.adm)
+        return found if found.model == model else None

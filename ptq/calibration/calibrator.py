@@ -207,14 +207,21 @@ def static_buckets(plan: QuantPlan) -> dict[str, int]:
     }
 
 
+def needs_calibration(plan: QuantPlan) -> bool:
+    """Whether any layer's ranges or codes rest on what calibration sees."""
+    return bool(static_buckets(plan)) or any(map(sees_inputs, plan.quantized))
+
+
 def serves(stats: CalibrationStats, plan: QuantPlan) -> bool:
     """Whether statistics, perhaps those of another plan, hold everything that a plan needs."""
     ranges = all(
         name in stats and stats[name].buckets % buckets == 0
         for name, buckets in static_buckets(plan).items()
     )
+    weights = ((spec.name, spec.scheme.weight) for spec in plan.quantized)
+    means = all(name in stats for name, weight in weights if weight is not None and weight.debias)
     evened = {name for name, found in stats.items() if found.balance.numel()}
-    return ranges and evened == set(balances_of(plan))
+    return ranges and means and evened == set(balances_of(plan))
 
 
 def balances_of(plan: QuantPlan) -> dict[str, str]:

@@ -60,7 +60,8 @@ class CalibrationFolder:
         manifest = self.manifest()
         return CalibrationSettings(
             strategy=manifest.strategy,
-            prompts=len(manifest.prompts),
+            # The null prompt, which covering sets hold beside the others, is not counted.
+            prompts=len(manifest.prompts) - manifest.covering,
             states=manifest.states,
             reconstruction=manifest.reconstruction,
             covering=manifest.covering,

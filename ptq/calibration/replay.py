@@ -1,5 +1,6 @@
 """Runs recorded states through a model once more, for whoever watches its layers."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ OnInput = Callable[[Tensor], None]
 def watching(parts: Mapping[str, nn.Module], watchers: Mapping[str, OnInput]) -> Iterator[None]:
     """Hand the inputs of layers to watchers; the hooks are gone afterwards, whatever happens.
 
+    Only calls of this thread are watched: others may use the same model meanwhile.
+
     Args:
         parts: The model's parts.
         watchers: What to call with the input of each layer, by layer name.
@@ -29,16 +32,18 @@ def watching(parts: Mapping[str, nn.Module], watchers: Mapping[str, OnInput]) ->
     handles = []
     try:
         for name, watcher in watchers.items():
-            handles.append(get_layer(parts, name).register_forward_hook(_hook(watcher)))
+            hook = _hook(watcher, threading.get_ident())
+            handles.append(get_layer(parts, name).register_forward_hook(hook))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _hook(watcher: OnInput) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+def _hook(watcher: OnInput, thread: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        watcher(inputs[0])
+        if threading.get_ident() == thread:
+            watcher(inputs[0])
 
     return hook
 

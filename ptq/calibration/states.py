@@ -25,14 +25,12 @@ class StatePool:
     Attributes:
         inputs: What the denoiser was given, ``(prompts, steps, channels, frames, mels)``.
         finals: Latents after the last step, ``(prompts, channels, frames, mels)``.
-        conditioning: Both branches, one row a prompt.
         settings: How the trajectories were sampled.
         prompts: The texts.
     """
 
     inputs: Tensor
     finals: Tensor
-    conditioning: Conditioning
     settings: SamplingSettings
     prompts: tuple[str, ...]
 
@@ -127,7 +125,6 @@ class StateRecorder:
         return StatePool(
             inputs=trajectories[:, :-1],
             finals=trajectories[:, -1],
-            conditioning=conditioning,
             settings=self.settings,
             prompts=tuple(prompts),
         )

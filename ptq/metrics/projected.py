@@ -12,6 +12,7 @@ from ptq.metrics.base import Array, as_matrix
 from ptq.metrics.frechet import ReferenceBank
 from ptq.metrics.inference import MIN_FLOOR_RATIO, FDIncrease, paired_increase
 from ptq.metrics.paired_banks import MIN_CLIPS_PER_DIM, PairedBanks
+from ptq.metrics.splits import Labels
 
 MAX_AXES = 32
 MIN_AXES = 4
@@ -24,7 +25,12 @@ def principal_axes(bank: ReferenceBank, count: int) -> Array:
 
 
 def projected_increase(
-    bank: ReferenceBank, full_precision: ArrayLike, quantized: ArrayLike, *, seed: int = 0
+    bank: ReferenceBank,
+    full_precision: ArrayLike,
+    quantized: ArrayLike,
+    *,
+    clusters: Labels | None = None,
+    seed: int = 0,
 ) -> FDIncrease:
     """Paired FD increase in as many leading axes of the bank as the clips can resolve.
 
@@ -32,6 +38,7 @@ def projected_increase(
         bank: Reference of the same kind of clips.
         full_precision: Embeddings `(n, dim)`.
         quantized: Embeddings `(n, dim)`, paired with them.
+        clusters: Prompt of every row; None when each row has a prompt of its own.
         seed: Seed of the split halves.
 
     Raises:
@@ -47,12 +54,22 @@ def projected_increase(
         )
     axes = principal_axes(bank, count)
     small = ReferenceBank(n=bank.n, mean=bank.mean @ axes, factor=bank.factor @ axes)
-    banks = PairedBanks(reference=small, full_precision=full @ axes, quantized=other @ axes)
+    banks = PairedBanks(
+        reference=small,
+        full_precision=full @ axes,
+        quantized=other @ axes,
+        clusters=clusters,
+    )
     return paired_increase(banks, seed=seed)
 
 
 def family_increase_pct(
-    bank: ReferenceBank, full_precision: ArrayLike, quantized: ArrayLike, *, seed: int = 0
+    bank: ReferenceBank,
+    full_precision: ArrayLike,
+    quantized: ArrayLike,
+    *,
+    clusters: Labels | None = None,
+    seed: int = 0,
 ) -> float:
     """Rise of a family's FD, in percent of its full-precision FD or of the least that counts.
 
@@ -64,12 +81,13 @@ def family_increase_pct(
         bank: Reference of the same kind of clips.
         full_precision: Embeddings `(n, dim)`.
         quantized: Embeddings `(n, dim)`, paired with them.
+        clusters: Prompt of every row; None when each row has a prompt of its own.
         seed: Seed of the split halves.
 
     Raises:
         MetricError: Fewer than 16 clips.
     """
-    found = projected_increase(bank, full_precision, quantized, seed=seed)
+    found = projected_increase(bank, full_precision, quantized, clusters=clusters, seed=seed)
     unit = max(found.full_precision, MIN_FLOOR_RATIO * (found.noise_floor or 0.0))
     if unit <= 0.0:
         raise MetricError("neither FD nor its noise floor is positive; generate more clips.")

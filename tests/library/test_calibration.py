@@ -1,6 +1,7 @@
 """Calibration: disjoint prompts, evenly spread states, hooks that leave nothing behind."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import Observation, observe_states, observing
 from ptq.calibration.prompt_choice import PromptChoice, calibration_prompts
-from ptq.calibration.replay import Replay
+from ptq.calibration.replay import Replay, watching
 from ptq.calibration.signatures import Signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet
 from ptq.calibration.strategies import Candidates, UniformStrategy, strategy
@@ -241,3 +242,13 @@ def test_buckets_fit_the_plan_and_the_memory() -> None:
     assert common_buckets([]) == 10
     assert common_buckets([4, 10]) == 20
     assert common_buckets([99]) == 99, "990 would take gigabytes of histograms"
+
+
+def test_only_calls_of_the_own_thread_are_watched() -> None:
+    parts = {"denoiser": nn.Sequential(nn.Linear(2, 2))}
+    seen: list[torch.Tensor] = []
+    with watching(parts, {"denoiser.0": seen.append}), ThreadPoolExecutor(1) as other:
+        other.submit(parts["denoiser"], torch.ones(1, 2)).result()
+        assert not seen
+        parts["denoiser"](torch.zeros(1, 2))
+    assert [tensor.sum().item() for tensor in seen] == [0.0]

@@ -85,8 +85,14 @@ def test_a_study_made_as_asked_takes_it_over(
                 rules=parse_rules("denoiser.conv_in = keep\ndenoiser.* = w8 smooth a8 mse"),
             ),
         ),
+        replace(
+            CONFIG,
+            quant=QuantConfig(
+                name="means", rules=parse_rules("vae.decoder.* = w8 debias\n* = keep")
+            ),
+        ),
     ],
-    ids=["guidance", "seed", "size", "balanced"],
+    ids=["guidance", "seed", "size", "balanced", "means of another part"],
 )
 def test_a_study_of_another_kind_measures_its_own(
     tiny_adm: AudioLDM, tmp_path: Path, other: StudyConfig

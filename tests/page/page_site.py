@@ -60,7 +60,7 @@ def running_page(folder: Path) -> Iterator[Server]:
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PTQ4ADM_RUNS": str(folder / "runs"),
         "PTQ4ADM_LOCAL_ADMS": f"tiny={folder / 'tiny'}",
-        "PTQ4ADM_MAX_STEPS": "1000",
+        "PTQ4ADM_MAX_STEPS": "500",
         "PTQ4ADM_MAX_QUEUED": "1",
     }
     log = folder / "log.txt"

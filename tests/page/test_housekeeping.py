@@ -43,6 +43,15 @@ def test_what_is_spared_or_no_run_stays(tmp_path: Path) -> None:
     assert (tmp_path / "latest").exists()
 
 
+def test_what_is_spared_counts_among_what_stays(tmp_path: Path) -> None:
+    runs = _write_runs(tmp_path, 4)
+    assert prune_runs(tmp_path, keep=2, spared=[runs[0]]) == (runs[1], runs[2])
+    with (runs[0] / "latents.npy").open("wb") as file:
+        file.truncate(1_000_000_000)
+    assert prune_runs(tmp_path, keep_gb=1, spared=[runs[0]]) == (runs[3],)
+    assert runs[0].exists()
+
+
 def test_the_newest_runs_stay_as_far_as_there_is_room(tmp_path: Path) -> None:
     runs = _write_runs(tmp_path, 4)
     for run in runs:

@@ -181,7 +181,7 @@ def test_a_histogram_shows_levels_and_what_is_clipped() -> None:
     assert 0.5 < wide.clipped_pct < 15.0
     assert "16 levels" in histogram(wide).layout.title.text.replace("<br>", " ")
     with pytest.raises(ConfigError, match="no such layer"):
-        activations_of(stats, plan, site="denoiser.in#0", bucket=2)
+        activations_of(stats, plan, site="denoiser.in#0", bucket=-1)
 
 
 def test_spectrograms_stay_small_and_show_a_difference() -> None:
@@ -196,13 +196,15 @@ def test_spectrograms_stay_small_and_show_a_difference() -> None:
 def test_shipped_scores_are_drawn_with_intervals_and_floor(tmp_path: Path) -> None:
     preset = {"name": "w8a8", "increase_pct": 1.0, "ci95_pct": [-1.0, 3.0], "full_precision": 4.0}
     preset |= {"verdict": "non-inferior", "size_bytes": 1, "reduction_pct": 70.0}
-    data = {"adm": "a", "embedder": "e", "n": 512, "noise_floor": 0.1, "presets": [preset]}
+    near = {**preset, "name": "near", "increase_pct": None, "ci95_pct": None}
+    data = {"adm": "a", "model": "m", "embedder": "e", "n": 512, "noise_floor": 0.1}
+    data["presets"] = [preset, near]
     (tmp_path / "a.json").write_text(json.dumps(data))
     scores = read_scores("a", tmp_path)
     assert scores is not None
     assert scores.noise_floor_pct == pytest.approx(2.5)
     figure = distances(scores, None)
-    assert figure.data[0].error_x.array == (2.0,)
+    assert figure.data[0].error_x.array == (2.0,)  # one has no ratio, and no row
     assert read_scores("b", tmp_path) is None
 
 
