@@ -50,7 +50,7 @@ def main() -> None:
         raise SystemExit(f"Corners are scored with the shipped ear: {ear}")
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256},
-        **{"settings": asdict(SHORT), "pairs": arguments.pairs, "clips": arguments.clips},
+        **{"settings": asdict(SHORT), "pairs": arguments.pairs},
     }
     rows, corners = finished(what)
     cells = Cells(adm=adm, pairs=arguments.pairs)
@@ -63,7 +63,8 @@ def main() -> None:
     if arguments.clips:
         prompts = draw_suite(Suite.FINAL, arguments.clips, SEED)
         scorer = Scorer(adm=adm, ear=ear, prompts=prompts, configs={})
-        known = {key_of(row) for row in corners}
+        known = {key_of(row) for row in corners if row["n"] == arguments.clips}
+        corners = [row for row in corners if row["n"] == arguments.clips]
         for cell in CORNERS:
             if cell not in known:
                 corners.append({**asdict(cell), **cells.corner(cell, scorer)})
@@ -99,17 +100,21 @@ def finished(what: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[s
 
 
 def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Gain over random prompts with uniform states, by plan, paired over sizes and seeds."""
+    """Gain over random prompts with uniform states, by plan, paired over sizes and seeds.
+
+    The sets of one seed share prompts and noise: their gains are averaged, and seeds alone tell how
+    sure the mean is.
+    """
     found = {key_of(row): row for row in rows}
     measures = [name for name in rows[0] if name.endswith("_db")] if rows else []
     for plan, prompts, states, name in itertools.product(PLANS, PROMPTS, STRATEGIES, measures):
-        gains = [
-            row[name] - base[name]
-            for row in rows
-            if (row["plan"], row["prompts"], row["states"]) == (plan, prompts, states)
-            for base in [found.get(_base_of(row))]
-            if base is not None
-        ]
+        by_seed: dict[int, list[float]] = {}
+        for row in rows:
+            base = found.get(_base_of(row))
+            ours = (row["plan"], row["prompts"], row["states"]) == (plan, prompts, states)
+            if ours and base is not None:
+                by_seed.setdefault(row["seed"], []).append(row[name] - base[name])
+        gains = [float(np.mean(of_sizes)) for of_sizes in by_seed.values()]
         if len(gains) > 1 and (prompts, states) != ("random", "uniform"):
             mean, error = float(np.mean(gains)), float(statistics.sem(gains))
             half = float(statistics.t.ppf(0.975, len(gains) - 1)) * error
@@ -118,7 +123,7 @@ def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 "prompts": prompts,
                 "states": states,
                 "measure": name,
-                "n": len(gains),
+                "seeds": len(gains),
                 "gain_db": mean,
                 "ci95_db": [mean - half, mean + half],
             }
@@ -140,11 +145,11 @@ def show(effects: Sequence[Mapping[str, Any]]) -> None:
             effect["measure"],
             f"{effect['gain_db']:+.2f} dB",
             f"{effect['ci95_db'][0]:+.2f} … {effect['ci95_db'][1]:+.2f}",
-            str(effect["n"]),
+            str(effect["seeds"]),
         )
         for effect in effects
     ]
-    print(table(("plan", "prompts", "states", "measure", "gain", "95 % interval", "n"), rows))
+    print(table(("plan", "prompts", "states", "measure", "gain", "95 % interval", "seeds"), rows))
 
 
 def show_corners(corners: Sequence[Mapping[str, Any]]) -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
-from ptq.audio import AudioClip, read_clip, write_clip
+from ptq.audio import AudioClip, read_clip, was_finite, write_clip
 from ptq.generation import GenerationRequest, Generator
 from ptq.memory import keep_freed_memory
 
@@ -28,7 +28,12 @@ _LOOK_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBank:
-    """The clips of one model for one list of prompts and one seed."""
+    """The clips of one model for one list of prompts and one seed.
+
+    They are found again by the full-precision weights, the name, which says the plan, prompts, seed
+    and settings: after a change to how a plan is carried out, delete ``runs/benchmarks`` and the
+    results.
+    """
 
     name: str
     adm: AudioDiffusionModel
@@ -38,7 +43,7 @@ class ClipBank:
 
     @property
     def folder(self) -> Path:
-        """Where the clips lie; another model never finds them."""
+        """Where the clips lie."""
         asked = json.dumps([self.prompts, asdict(self.settings)])
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
         return CACHE / self.adm.source_hash[:12] / f"{self.name}-{self.seed}-{digest}"
@@ -52,7 +57,15 @@ class ClipBank:
         missing = sum(not self._path(i).exists() for i in range(n))
         if missing:
             self._generate(missing)
-        return [read_clip(self._path(i)) for i in range(n)]
+        return [self._read(self._path(i)) for i in range(n)]
+
+    @staticmethod
+    def _read(path: Path) -> AudioClip:
+        """A clip as it was generated: NaN where it had no sound to write."""
+        clip = read_clip(path)
+        if was_finite(path):
+            return clip
+        return replace(clip, samples=np.full_like(clip.samples, np.nan))
 
     def _generate(self, missing: int) -> None:
         # Two processes of one thread are faster than one of two, which wait for each other.

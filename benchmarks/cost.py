@@ -3,8 +3,8 @@
 Every study runs in a process of its own, so that its peak memory is its own. Times are this
 machine's; what carries over is how they compare: to the full-precision clips of the same study,
 and from one study to a larger one. Last comes PTQ4ADM from nothing: prompts and states are chosen,
-ranges and sensitivities measured, bits allocated, weights rounded and packed. What is finished is
-kept.
+ranges measured, bits allocated by the sensitivities that ship, weights rounded and packed; what it
+takes to measure sensitivities anew stands beside it. What is finished is kept.
 """
 
 import argparse

@@ -38,6 +38,7 @@ from ptq.presets import preset
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import number, table
 from ptq.scoring import pair_embedding_scores, text_change_lower_pct
+from ptq.sensitivities import Sensitivities
 
 # A pair may differ by a tenth of what another seed differs by; a tenth of the pairs by half of it.
 MAX_MEDIAN, MAX_TENTH = 0.1, 0.5
@@ -93,11 +94,17 @@ def ladder(name: str, adm: AudioDiffusionModel) -> tuple[QuantConfig, ...]:
             QuantConfig(name=f"{name} {bits}", rules=parse_rules(rules.format(bits=bits)))
             for bits in _BITS
         )
-    layers, known = inventory(adm.parts(), adm.splits()), read_sensitivities(adm.id)
-    if known is None or known.model_hash != adm.source_hash:
-        raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
-    allocator = Allocator(resolve_plan(preset("ptq4adm"), layers), layers, known)
+    layers = inventory(adm.parts(), adm.splits())
+    allocator = Allocator(resolve_plan(preset("ptq4adm"), layers), layers, sensitivities_of(adm))
     return tuple(_allocations(allocator))
+
+
+def sensitivities_of(adm: AudioDiffusionModel) -> Sensitivities:
+    """The table that ships for a model."""
+    found = read_sensitivities(adm.id)
+    if found is None or found.model_hash != adm.source_hash:
+        raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
+    return found
 
 
 def _allocations(allocator: Allocator) -> Iterator[QuantConfig]:
@@ -212,10 +219,13 @@ class Results:
 
     def score(self, method: str, config: QuantConfig | None, final: Bench) -> None:
         """Score a method's lowest plan on B, once."""
-        if config is None or any(row["method"] == method for row in self.rows):
+        if config is None:
             return
         layers = inventory(self.adm.parts(), self.adm.splits())
         plan = resolve_plan(config, layers)
+        if any((row["method"], row["plan"]) == (method, plan.sha256) for row in self.rows):
+            return
+        self.rows[:] = [row for row in self.rows if row["method"] != method]
         weights = sum(info.parameters for info in layers if info.part == DENOISER)
         bank = final.bank(f"plan-{plan.sha256[:8]}", final.quantized_by(config))
         full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)

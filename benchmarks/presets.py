@@ -163,8 +163,9 @@ class Bench:
             second=tuple(second.clips()),
             quantized=tuple(quantized.clips()),
         )
-        found = embed_banks(self.ear, banks)
-        record, notes = fd_record(self.ear, banks, found, banks.new_defects())
+        heard = banks.at(banks.finite_rows())
+        found = embed_banks(self.ear, heard)
+        record, notes = fd_record(self.ear, heard, found, banks.new_defects())
         latents = zip(full.latents(), quantized.latents(), strict=True)
         pairs = [
             score_pair(a, b, both)
@@ -174,7 +175,7 @@ class Bench:
             "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
             "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
             "divergence_index": median_of(pair_embedding_scores(found)[1]),
-            "family_increase_pct": family_increases(self.ear, banks, found),
+            "family_increase_pct": family_increases(self.ear, heard, found),
             "notes": list(notes),
             **({} if record is None else asdict(record)),
         }

@@ -165,8 +165,11 @@ class Bench:
         clips = list(zip(full.clips(), quantized.clips(), strict=True))
         latents = list(zip(full.latents(), quantized.latents(), strict=True))
         pairs = [score_pair(a, b, both) for (a, b), both in zip(clips, latents, strict=True)]
-        told = gaps > _TINY  # equal clips of two seeds give no unit
-        divergence = self._gaps(full.samples(), quantized.samples())[told] / gaps[told]
+        # Equal clips of two seeds give no unit, and a clip without sound has no place.
+        told = (gaps > _TINY) & [bool(np.isfinite(b.samples).all()) for _, b in clips]
+        heard = [pair for pair, has_place in zip(clips, told, strict=True) if has_place]
+        apart = self._gaps([a.samples for a, _ in heard], [b.samples for _, b in heard])
+        divergence = apart / gaps[told]
         pieces = [zip(*(_thirds(z, axis=1) for z in both), strict=True) for both in latents]
         thirds = [[_sqnr_db(x, y) for x, y in row] for row in pieces]
         drifts = [_drift_db(b.samples) - _drift_db(a.samples) for a, b in clips]

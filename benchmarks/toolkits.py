@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from app.shipped_sensitivities import read_sensitivities
 from benchmarks.clips import CACHE, RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.lowest import sensitivities_of
 from benchmarks.onnx_denoiser import onnx_denoiser
 from benchmarks.presets import SEED, Bench
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
@@ -56,6 +56,7 @@ def main() -> None:
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
         **{"n": arguments.pairs, "settings": {**asdict(SETTINGS), "seed": SEED}},
+        "sensitivities": sensitivities_of(adm).sha256,
     }
     rows = _finished(what)
     for toolkit in arguments.toolkits:
@@ -151,12 +152,10 @@ class Contest:
 
     def allocation(self, denoiser_bytes: int) -> Allocation:
         """PTQ4ADM's plan whose denoiser takes no more bytes than that, or as many as it can use."""
-        layers, found = self._layers(), read_sensitivities(self.adm.id)
-        if found is None or found.model_hash != self.adm.source_hash:
-            raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
+        layers = self._layers()
         base = resolve_plan(preset("ptq4adm"), layers)
         others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
-        allocator = Allocator(base, layers, found)
+        allocator = Allocator(base, layers, sensitivities_of(self.adm))
         room = denoiser_bytes - self._beside() + others
         return allocator(min(room, allocator.limits()[1]), "equal-bytes")
 

@@ -1,5 +1,6 @@
 """How much each layer minds each way of quantizing it: a table that is measured once and reused."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -45,6 +46,11 @@ class Sensitivities:
     def schemes(self, layer: str) -> dict[str, LayerScheme]:
         """The schemes that were measured for a layer, by their words."""
         return {words: parse_scheme(words.split()) for words in self.errors[layer]}
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the table."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         """The table as JSON text."""
