@@ -17,10 +17,13 @@ from app.present import grid_value, plan_summary, player, rule_notice, word_noti
 from app.rule_edits import apply_edit
 from app.rules import RuleProblem, draft_plan
 from app.shipped_scores import read_scores
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
 from ptq.audio import AudioClip, write_clip
 from ptq.config import format_rules
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo, LayerKind
+from ptq.metrics.embed.ear import Ear
 from ptq.observers import LayerObserver
 from ptq.presets import PRESETS
 from ptq.prompts.vocabulary import unknown_words
@@ -206,6 +209,15 @@ def test_shipped_scores_are_drawn_with_intervals_and_floor(tmp_path: Path) -> No
     figure = distances(scores, None)
     assert figure.data[0].error_x.array == (2.0,)  # one has no ratio, and no row
     assert read_scores("b", tmp_path) is None
+
+
+def test_the_scores_that_ship_are_of_the_weights_and_the_ear_that_ship() -> None:
+    scores = read_scores("mini-audioldm")
+    assert scores is not None
+    assert scores.model == load_adm(find_adm("mini-audioldm")).source_hash
+    assert scores.embedder == Ear.load().id
+    assert scores.n >= 512
+    assert scores.presets[0].name == "fp"
 
 
 def test_a_gallery_is_complete_or_refused(tmp_path: Path) -> None:
