@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.activations import KEPT
+from benchmarks.activations import Bench as ActivationsBench
+from benchmarks.activations import cases as activation_cases
 from benchmarks.calibration import CORNERS, cells_of
 from benchmarks.calibration_cells import CONTROL, PLANS
 from benchmarks.claim import methods
@@ -79,6 +82,21 @@ def test_a_ladder_goes_down_and_its_last_passing_rung_is_found(tiny_adm: AudioLD
         passing = rungs[: boundary + 1]
         assert lowest(rungs, passing.__contains__) == rung
     assert lowest(rungs, lambda _: False) is None
+
+
+def test_activations_change_where_the_preset_quantizes_them_and_weights_never(
+    tiny_adm: AudioLDM,
+) -> None:
+    config, layers = preset("ptq4adm"), inventory(tiny_adm.parts(), tiny_adm.splits())
+    bench = ActivationsBench(adm=tiny_adm, pairs=1, config=config)
+    usual = resolve_plan(config, layers)
+    for words, _ in activation_cases():
+        plan = resolve_plan(bench.with_activations(words), layers)
+        for before, after in zip(usual.layers, plan.layers, strict=True):
+            assert after.scheme.weight == before.scheme.weight
+            quantized = before.scheme.activation is not None and words != KEPT
+            assert (after.scheme.activation is not None) == quantized
+    assert len(set(activation_cases())) == len(activation_cases())
 
 
 def test_verdicts_are_corrected_for_their_number() -> None:

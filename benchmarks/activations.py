@@ -1,0 +1,167 @@
+"""Which 8-bit activations does a preset bear? ``python -m benchmarks.activations [--pairs 32]``.
+
+The weights of one preset, rounded once, with activations in floating point, ranged statically in
+every way, and ranged by each token or sample itself; static ranges rest on the default calibration
+and on a large one, chosen to cover. Final latents are compared with full precision over pairs of
+suite A. Finished rows are kept.
+"""
+
+import argparse
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.clips import RESULTS, SETTINGS, write_results
+from benchmarks.sizes import plan_of
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
+from ptq.adms.sampling import NoiseTape, Sampler
+from ptq.affine import sqnr_db
+from ptq.calibration.calibrator import Calibration, Calibrator
+from ptq.calibration.purposes import Purpose
+from ptq.calibration.replay import Replay
+from ptq.calibration.rounding import rounded_weights
+from ptq.config import QuantConfig, QuantRule
+from ptq.layer_spec import LayerKind
+from ptq.layers import inventory
+from ptq.presets import preset
+from ptq.prompts.suites import Suite, draw_suite
+from ptq.quantize import quantize_
+from ptq.report_markdown import number, table
+from ptq.rule_text import parse_scheme
+from ptq.scheme import ActivationScheme
+from ptq.study_config import CalibrationSettings
+from ptq.weights import QuantizedWeight
+
+STATIC = ("a8", "a8 t10", "a8 mse", "a8 mse t10", "a8 p99.9", "a8 p99.9 t10")
+DYNAMIC = "a8 dynamic"
+KEPT, MIXED = "floating point", "a8 dynamic, convolutions a8"
+CALIBRATIONS = {
+    "default": CalibrationSettings(),
+    "large": CalibrationSettings(
+        strategy="activation-aware", prompts=32, states=256, covering=True
+    ),
+}
+_SEED, _BATCH = 500, 8
+
+
+def main() -> None:
+    """Measure what is missing, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=32)
+    parser.add_argument("--preset", default="ptq4adm")
+    arguments = parser.parse_args()
+    adm = load_adm(find_adm("mini-audioldm"))
+    bench = Bench(adm=adm, pairs=arguments.pairs, config=preset(arguments.preset))
+    plan = plan_of(adm, bench.config).sha256
+    what = {"adm": adm.id, "model": adm.source_hash, "plan": plan, "n": arguments.pairs}
+    path = RESULTS / "activations.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = list(found["rows"]) if all(found.get(k) == v for k, v in what.items()) else []
+    known = {(row["activations"], row["calibration"]) for row in rows}
+    for activations, calibration in cases():
+        if (activations, calibration) not in known:
+            rows.append(bench.row(activations, calibration))
+            write_results("activations", {**what, "rows": rows})
+    show(rows)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Activations and the calibration that their ranges rest on."""
+    free = [(KEPT, "none"), (DYNAMIC, "none")]
+    ranged = [(words, name) for name in CALIBRATIONS for words in (*STATIC, MIXED)]
+    return free + ranged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What every row is measured with."""
+
+    adm: AudioDiffusionModel
+    pairs: int
+    config: QuantConfig
+
+    def row(self, activations: str, calibration: str) -> dict[str, Any]:
+        """Median and tenth percentile of the latent SQNR over pairs."""
+        plan = plan_of(self.adm, self.with_activations(activations))
+        stats = self._calibrations[calibration].stats if calibration in CALIBRATIONS else {}
+        other = copy.deepcopy(self.adm)
+        quantize_(other.parts(), plan, stats, weights=self._codes)
+        pairs = zip(self._full, self._sampled(other), strict=True)
+        found = [sqnr_db(a, b) for a, b in pairs]
+        tenth, median = (float(v) for v in np.percentile(found, [10, 50]))
+        row = {"activations": activations, "calibration": calibration}
+        print(row, median, tenth, flush=True)
+        return {**row, "latent_sqnr_db": median, "worst_tenth_db": tenth}
+
+    def with_activations(self, words: str) -> QuantConfig:
+        """The preset, layer by layer, with other activations where it quantizes them."""
+        layers = inventory(self.adm.parts(), self.adm.splits())
+        schemes = {spec.name: spec.scheme for spec in plan_of(self.adm, self.config).layers}
+        rules = []
+        for info in layers:
+            scheme = schemes[info.name]
+            if scheme.activation is not None:
+                scheme = replace(scheme, activation=_activation(words, info.kind))
+            rules.append(QuantRule(pattern=info.name, scheme=scheme))
+        return QuantConfig(name=words, rules=tuple(rules))
+
+    @cached_property
+    def _calibrations(self) -> Mapping[str, Calibration]:
+        plan = plan_of(self.adm, self.with_activations("a8 t10"))
+        return {
+            name: Calibrator(adm=self.adm, sampling=SETTINGS, wanted=wanted)(plan)
+            for name, wanted in CALIBRATIONS.items()
+        }
+
+    @cached_property
+    def _codes(self) -> Mapping[str, QuantizedWeight]:
+        """Weights rounded once: rows differ by their activations alone."""
+        states = self._calibrations["default"].sets[Purpose.RECONSTRUCTION]
+        plan = plan_of(self.adm, self.with_activations(KEPT))
+        return rounded_weights(Replay(adm=self.adm, states=states), plan)
+
+    @cached_property
+    def _full(self) -> torch.Tensor:
+        return self._sampled(self.adm)
+
+    def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
+        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _SEED)
+        conditioning = adm.encode([prompt.text for prompt in drawn])
+        sampler, tape = Sampler(adm=adm, settings=SETTINGS), NoiseTape(_SEED)
+        starts = range(0, self.pairs, _BATCH)
+        spans = [(start, min(start + _BATCH, self.pairs)) for start in starts]
+        return torch.cat([sampler(conditioning.rows(*s), tape, range(*s)) for s in spans])
+
+
+def _activation(words: str, kind: LayerKind) -> ActivationScheme | None:
+    if words == KEPT:
+        return None
+    if words == MIXED:
+        words = DYNAMIC if kind is LayerKind.LINEAR else "a8"
+    return parse_scheme(words.split()).activation
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table."""
+    cells = [
+        (
+            row["activations"],
+            row["calibration"],
+            number(row["latent_sqnr_db"], 1, " dB"),
+            number(row["worst_tenth_db"], 1, " dB"),
+        )
+        for row in rows
+    ]
+    print(table(("activations", "calibration", "latent SQNR", "a tenth lies below"), cells))
+
+
+if __name__ == "__main__":
+    main()
