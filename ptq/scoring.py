@@ -29,7 +29,7 @@ from ptq.metrics import (
     sqnr_db,
     top1_agreement,
 )
-from ptq.metrics.projected import family_increase_pct
+from ptq.metrics.projected import projected_increase, resolvable_pct
 from ptq.prompts.coverage import named_sources
 from ptq.prompts.lexicon import default_lexicon
 from ptq.results import FdRecord, PairedRecord, Score
@@ -158,9 +158,10 @@ def family_increases(ear: Ear, banks: Banks, found: Embeddings) -> dict[str, flo
     for family, bank in ear.families.items():
         rows = np.array([family in families for families in named])
         try:
-            found_pct[family] = family_increase_pct(
+            increase = projected_increase(
                 bank, found.full[rows], found.quantized[rows], clusters=clusters[rows]
             )
+            found_pct[family] = resolvable_pct(increase)
         except MetricError:
             found_pct[family] = None
     return found_pct

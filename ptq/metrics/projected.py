@@ -63,31 +63,16 @@ def projected_increase(
     return paired_increase(banks, seed=seed)
 
 
-def family_increase_pct(
-    bank: ReferenceBank,
-    full_precision: ArrayLike,
-    quantized: ArrayLike,
-    *,
-    clusters: Labels | None = None,
-    seed: int = 0,
-) -> float:
+def resolvable_pct(found: FDIncrease) -> float:
     """Rise of a family's FD, in percent of its full-precision FD or of the least that counts.
 
     Where a model meets a family so well that its FD lies below three times the noise floor, the
     ratio of two FDs is noise over noise. The rise is then given in percent of three times the
     floor: what is smaller than a share of that cannot be told from another draw of prompts.
 
-    Args:
-        bank: Reference of the same kind of clips.
-        full_precision: Embeddings `(n, dim)`.
-        quantized: Embeddings `(n, dim)`, paired with them.
-        clusters: Prompt of every row; None when each row has a prompt of its own.
-        seed: Seed of the split halves.
-
     Raises:
-        MetricError: Fewer than 16 clips.
+        MetricError: If neither is positive.
     """
-    found = projected_increase(bank, full_precision, quantized, clusters=clusters, seed=seed)
     unit = max(found.full_precision, MIN_FLOOR_RATIO * (found.noise_floor or 0.0))
     if unit <= 0.0:
         raise MetricError("neither FD nor its noise floor is positive; generate more clips.")
