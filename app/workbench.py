@@ -160,14 +160,16 @@ class Workbench:
         sampling = SamplingSettings(
             steps=config.steps, guidance=config.guidance, seconds=config.seconds
         )
-        shipped = shipped_calibration(adm, sampling, config.calibration)
         plan = resolve_plan(config.quant, self.layers(config.adm))
-        ships = shipped is not None and shipped.serves(plan)
+        shipped = shipped_calibration(adm, sampling, config.calibration, plan)
+        needed = needs_calibration(plan)
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(config, calibrates=needs_calibration(plan) and not ships),
+            seconds=self._pace.estimate_s(
+                config, calibrates=needs_calibration(plan) and shipped is None
+            ),
             is_finished=(run / REPORT_NAME).exists(),
-            ships_calibration=needs_calibration(plan) and ships,
+            ships_calibration=needed and shipped is not None,
         )
 
     def start(self, token: str, request: StudyRequest) -> str:

@@ -270,7 +270,7 @@ def _calibration(study: StudyContext, plan: QuantPlan) -> CalibrationRecord | No
     if not folder.exists():
         return None
     manifest, wanted = folder.manifest(), study.config.calibration
-    shipped = shipped_calibration(study.adm, study.settings, wanted)
+    shipped = shipped_calibration(study.adm, study.settings, wanted, plan)
     found = source_coverage(manifest.prompts)
     return CalibrationRecord(
         strategy=manifest.strategy,
@@ -278,7 +278,7 @@ def _calibration(study: StudyContext, plan: QuantPlan) -> CalibrationRecord | No
         states=manifest.states,
         manifest=manifest.sha256,
         coverage={"sources": found.share, "families": found.families, **manifest.coverage},
-        taken_over=bool(wanted.reused) or (shipped is not None and shipped.serves(plan)),
+        taken_over=bool(wanted.reused) or shipped is not None,
     )
 
 

@@ -190,8 +190,8 @@ def _calibrate(study: StudyContext, plan: QuantPlan, folder: CalibrationFolder) 
     if wanted.reused:
         folder.reuse(wanted, plan, study.adm.source_hash)
         return
-    shipped = shipped_calibration(study.adm, study.settings, wanted)
-    if shipped is not None and shipped.serves(plan):
+    shipped = shipped_calibration(study.adm, study.settings, wanted, plan)
+    if shipped is not None:
         folder.copy_from(shipped)
         return
     calibrator = Calibrator(

@@ -6,13 +6,17 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import ADMS_FOLDER
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.folder import CalibrationFolder
+from ptq.plan import QuantPlan
 from ptq.study_config import CalibrationSettings
 
 SHIPPED_FOLDER = ADMS_FOLDER.parent / "calibrations"
 
 
 def shipped_calibration(
-    adm: AudioDiffusionModel, sampling: SamplingSettings, wanted: CalibrationSettings
+    adm: AudioDiffusionModel,
+    sampling: SamplingSettings,
+    wanted: CalibrationSettings,
+    plan: QuantPlan,
 ) -> CalibrationFolder | None:
     """The shipped calibration that is just what measuring would give; ``None`` where none is.
 
@@ -20,6 +24,7 @@ def shipped_calibration(
         adm: The full-precision model; other weights than those that were calibrated have none.
         sampling: The deployed sampler's settings.
         wanted: Strategy, size and seed of the calibration set.
+        plan: What it has to hold everything for.
 
     Raises:
         PTQError: If the manifest that ships for the model is damaged.
@@ -33,4 +38,4 @@ def shipped_calibration(
     if manifest.mismatches(type(adm).__name__, sampling):
         return None
     made_as = replace(folder.settings(), reused="", reused_manifest="")
-    return folder if made_as == wanted else None
+    return folder if made_as == wanted and folder.serves(plan) else None
