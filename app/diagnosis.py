@@ -41,8 +41,8 @@ def _of_distance(run: FinishedRun) -> Iterator[str]:
     if change is not None and change > _MOST_FD_PCT:
         yield (
             f"The Fréchet distance rose by {change:.0f} %: calibration may not cover what was "
-            "asked. Take more calibration prompts or covering ones, or activation-aware states; "
-            "then give the layers that mind most more bits."
+            "asked. Take more prompts and states, covering and activation-aware ones; then give "
+            "the layers that mind most more bits."
         )
 
 

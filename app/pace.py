@@ -12,9 +12,10 @@ from ptq.run_folder import REPORT_NAME
 from ptq.study_config import StudyConfig
 from ptq.study_events import Stage
 
-_CALIBRATION_COST = (
-    1.8  # of a calibration clip against a full-precision one: hooks and a second pass
-)
+# Of a calibration clip against a full-precision one: hooks, a second pass, and a third of every
+# state for strategies that compare what states do to the layers.
+_CALIBRATION_COST, _COMPARING_COST = 1.8, 3.0
+_COMPARING = ("activation-aware", "density-diversity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,9 @@ class Pace:
         calibrate_s = timings_s.get(Stage.CALIBRATE, 0.0)
         once_s = timings_s.get(Stage.QUANTIZE, 0.0)
         per_clip_s = (sum(timings_s.values()) - calibrate_s - once_s) / last.clips
-        rate_s = _CALIBRATION_COST * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
+        compares = config.calibration.strategy in _COMPARING
+        cost = _COMPARING_COST if compares else _CALIBRATION_COST
+        rate_s = cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
         if last.calibration_clips > 0 and calibrate_s > 0:
             rate_s = calibrate_s / last.calibration_clips
         return per_clip_s * wanted.clips + rate_s * wanted.calibration_clips + once_s

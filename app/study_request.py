@@ -15,6 +15,7 @@ MAX_CALIBRATION_PROMPTS = 64
 DEFAULT_CALIBRATION_STATES = CalibrationSettings().states
 MAX_CALIBRATION_STATES = 512
 DEFAULT_STRATEGY = CalibrationSettings().strategy
+DEFAULT_COVERING = CalibrationSettings().covering
 MAX_SEED = 2**31 - 1
 DEFAULT_PRESET = "ptq4adm"
 
@@ -49,7 +50,7 @@ class StudyRequest:
     calibration_prompts: float
     strategy: str = DEFAULT_STRATEGY
     calibration_states: float = DEFAULT_CALIBRATION_STATES
-    covering: bool = False
+    covering: bool = DEFAULT_COVERING
 
     def to_config(self, settings: Settings) -> StudyConfig:
         """Return the study.

@@ -65,13 +65,15 @@ class Ticket:
 class Estimate:
     """What to expect of a study: seconds, if a study of the model has ever finished here.
 
-    ``ships_calibration`` says that the ranges that the model ships with are just those asked for.
+    ``ships_calibration`` says that the ranges that the model ships with are just those asked for,
+    ``calibrates`` that the study measures its own.
     """
 
     config: StudyConfig
     seconds: float | None
     is_finished: bool
     ships_calibration: bool
+    calibrates: bool
 
 
 class Workbench:
@@ -163,13 +165,13 @@ class Workbench:
         plan = resolve_plan(config.quant, self.layers(config.adm))
         shipped = shipped_calibration(adm, sampling, config.calibration, plan)
         needed = needs_calibration(plan)
+        calibrates = needed and shipped is None
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(
-                config, calibrates=needs_calibration(plan) and shipped is None
-            ),
+            seconds=self._pace.estimate_s(config, calibrates=calibrates),
             is_finished=(run / REPORT_NAME).exists(),
             ships_calibration=needed and shipped is not None,
+            calibrates=calibrates,
         )
 
     def start(self, token: str, request: StudyRequest) -> str:

@@ -147,7 +147,7 @@ class Gate:
         """What the gates look at, and whether all are passed."""
         adm = self.bench.adm
         plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
-        quantized = self._bank(f"plan-{plan.sha256[:8]}", self.bench.quantized_by(config))
+        quantized = self._bank(self.bench.clips_name(plan), self.bench.quantized_by(config))
         banks = Banks(
             prompts=quantized.prompts,
             full=tuple(self._bank("fp", adm).clips()),
@@ -227,7 +227,7 @@ class Results:
             return
         self.rows[:] = [row for row in self.rows if row["method"] != method]
         weights = sum(info.parameters for info in layers if info.part == DENOISER)
-        bank = final.bank(f"plan-{plan.sha256[:8]}", final.quantized_by(config))
+        bank = final.bank(final.clips_name(plan), final.quantized_by(config))
         full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)
         self.rows.append(
             {

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from assets.recipe.gallery import calibrate, quantized_copy
+from assets.recipe.gallery import default_calibration, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
 from benchmarks.sizes import plan_of, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.banks import Banks, embed_banks
-from ptq.calibration.calibrator import Calibration
+from ptq.calibration.calibrator import Calibration, needs_calibration
 from ptq.config import QuantConfig
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import QuantPlan
@@ -102,7 +102,8 @@ def finished_rows(
     return {
         row["name"]: row
         for row in found["presets"]
-        if row["name"] in bench.configs and row["plan"] == bench.plan(row["name"]).sha256
+        if row["name"] in bench.configs
+        and bench.identity(bench.plan(row["name"])).items() <= row.items()
     }
 
 
@@ -122,12 +123,23 @@ class Bench:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """One calibration serves every plan that balances no channels."""
-        return calibrate(self.adm, SETTINGS)
+        """The default one, which serves every plan that balances no channels."""
+        return default_calibration(self.adm, SETTINGS)
 
     def plan(self, name: str) -> QuantPlan:
         """Rules met with the model's layers."""
         return plan_of(self.adm, self.configs[name])
+
+    def identity(self, plan: QuantPlan) -> dict[str, str]:
+        """What a plan's clips depend on: itself, and its calibration where it needs one."""
+        found = {"plan": plan.sha256}
+        if needs_calibration(plan):
+            found["calibration"] = self.calibration.manifest.sha256
+        return found
+
+    def clips_name(self, plan: QuantPlan) -> str:
+        """What the clips of a plan are called."""
+        return "-".join(("plan", *(digest[:8] for digest in self.identity(plan).values())))
 
     def bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
         """The clips of one model; with an offset, from other noise."""
@@ -139,10 +151,10 @@ class Bench:
         plan = self.plan(name)
         full, second = self.bank("fp", self.adm), self.bank("fp", self.adm, 1)
         copy = self.adm if name == "fp" else self.quantized(name)
-        quantized = full if name == "fp" else self.bank(f"plan-{plan.sha256[:8]}", copy)
+        quantized = full if name == "fp" else self.bank(self.clips_name(plan), copy)
         return {
             "name": name,
-            "plan": plan.sha256,
+            **self.identity(plan),
             **size_of(copy, plan, values_of(self.adm)),
             **self.scores(full, second, quantized),
         }

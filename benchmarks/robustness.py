@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.recipe.gallery import calibrate, quantized_copy
+from assets.recipe.gallery import default_calibration, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
 from benchmarks.sizes import plan_of
 from ptq.adms.base import AudioDiffusionModel
@@ -117,7 +117,7 @@ class Bench:
     @cached_property
     def calibration(self) -> Calibration:
         """One calibration, at the settings that conditions leave."""
-        return calibrate(self.adm, SETTINGS)
+        return default_calibration(self.adm, SETTINGS)
 
     @cached_property
     def quantized(self) -> dict[str, AudioDiffusionModel]:

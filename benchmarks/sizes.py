@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from assets.recipe.gallery import calibrate, quantized_copy
+from assets.recipe.gallery import default_calibration, quantized_copy
 from benchmarks.clips import SETTINGS, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
@@ -48,7 +48,7 @@ def values_of(adm: AudioDiffusionModel) -> int:
 def main() -> None:
     """Quantize with every preset, print and write."""
     adm = load_adm(find_adm("mini-audioldm"))
-    values, calibration = values_of(adm), calibrate(adm, SETTINGS)
+    values, calibration = values_of(adm), default_calibration(adm, SETTINGS)
     rows: list[dict[str, Any]] = []
     for name in PRESETS:
         copy = adm if name == "fp" else quantized_copy(adm, preset(name), calibration)

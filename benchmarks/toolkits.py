@@ -117,7 +117,7 @@ class Contest:
             "layers": sum(spec.name.startswith(f"{DENOISER}.") for spec in plan.quantized),
             **named,
             "plan": plan.sha256,
-            **self._scores(self.bench.bank(f"plan-{plan.sha256[:8]}", quantized)),
+            **self._scores(self.bench.bank(self.bench.clips_name(plan), quantized)),
         }
 
     def _by_weights(self, toolkit: str) -> tuple[AudioLDM, int, int]:

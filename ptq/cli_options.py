@@ -38,7 +38,12 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl of prompts")
     sub.add_argument("--calibration", choices=STRATEGY_NAMES, default=CalibrationSettings.strategy)
     sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
-    sub.add_argument("--covering", action="store_true", help="calibration prompts that cover most")
+    sub.add_argument(
+        "--covering",
+        action=argparse.BooleanOptionalAction,
+        default=CalibrationSettings.covering,
+        help="calibration prompts that cover most, or drawn ones",
+    )
     sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
     sub.add_argument("--calibration-seed", type=int, default=CalibrationSettings.seed)
     sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")

@@ -27,10 +27,10 @@ _CHECKED = 6
 # The only measure that is of the same kind as what the check measures.
 _COMPARABLE = "prediction"
 SCHEMES = (
-    "w3 asym group mse gptq a8 mse t10",
-    "w4 asym group mse gptq a8 mse t10",
-    "w6 mse a8 mse t10",
-    "w8 mse a8 mse t10",
+    "w3 asym group mse gptq a8",
+    "w4 asym group mse gptq a8",
+    "w6 mse a8",
+    "w8 mse a8",
 )
 
 

@@ -35,11 +35,11 @@ class CalibrationSettings:
         reused_manifest: Hash of its manifest: what the study's results depend on.
     """
 
-    strategy: str = "uniform"
-    prompts: int = 4
-    states: int = 40
+    strategy: str = "activation-aware"
+    prompts: int = 16
+    states: int = 120
     reconstruction: int = 40
-    covering: bool = False
+    covering: bool = True
     seed: int = 1
     reused: str = ""
     reused_manifest: str = ""

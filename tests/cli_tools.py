@@ -7,7 +7,10 @@ import pytest
 
 from ptq.cli import main
 
-SMALL = ("--steps", "2", "--seconds", "0.64", "--prompts", "1", "--calibration-prompts", "1")
+SMALL = (
+    *("--steps", "2", "--seconds", "0.64", "--prompts", "1"),
+    *("--calibration", "uniform", "--calibration-prompts", "1", "--no-covering"),
+)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class RunHandlers:
         lines = [_WHAT_RUNS.format(n=n)]
         if found.ships_calibration:
             lines.append(_SHIPPED)
+        elif found.calibrates:
+            lines.append(_MEASURED)
         return {"tone": Tone.INFO, "title": title, "lines": lines}
 
     @explained
@@ -105,6 +107,10 @@ _WHAT_RUNS = (
     "with another seed: they show how much two equally good clips differ."
 )
 _SHIPPED = "Its activation ranges ship with the model: nothing has to be calibrated."
+_MEASURED = (
+    "Its calibration prompts are generated first, since no calibration ships for these settings. "
+    "Fewer of them take less time, and ranges fit less well."
+)
 
 
 def _how_long(seconds: float | None, *, is_finished: bool) -> str:

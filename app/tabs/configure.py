@@ -14,6 +14,7 @@ from app.settings import Settings
 from app.study_request import (
     DEFAULT_CALIBRATION_PROMPTS,
     DEFAULT_CALIBRATION_STATES,
+    DEFAULT_COVERING,
     DEFAULT_PRESET,
     DEFAULT_STRATEGY,
     MAX_CALIBRATION_PROMPTS,
@@ -182,6 +183,7 @@ def _build_calibration() -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox]:
             elem_id="states",
         )
         covering = gr.Checkbox(
+            value=DEFAULT_COVERING,
             label="Prompts that cover what the model can be asked",
             info="Chosen by its own text encoder, instead of drawn.",
             elem_id="covering",

@@ -18,10 +18,11 @@ from ptq.calibration.calibrator import Calibration, Calibrator
 from ptq.calibration.purposes import Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
+from ptq.calibration.shipped import shipped_calibration
 from ptq.config import QuantConfig
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layers import inventory
-from ptq.plan import resolve_plan
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.presets import preset
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
@@ -56,10 +57,20 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
 
 
 def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
-    """Default statistics and states of a model, for every preset."""
-    plan = resolve_plan(preset("ptq4adm"), inventory(adm.parts(), adm.splits()))
+    """Default statistics and states of a model, for every preset, measured anew."""
     calibrator = Calibrator(adm=adm, sampling=settings, wanted=CalibrationSettings())
-    return calibrator(plan)
+    return calibrator(_uniform_plan(adm))
+
+
+def default_calibration(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
+    """The same, as it ships where it does: what the model's users get."""
+    shipped = shipped_calibration(adm, settings, CalibrationSettings(), _uniform_plan(adm))
+    return calibrate(adm, settings) if shipped is None else shipped.calibration()
+
+
+def _uniform_plan(adm: AudioDiffusionModel) -> QuantPlan:
+    # No layer of the denoiser goes without a range: what serves this plan serves every preset.
+    return resolve_plan(preset("w8a8"), inventory(adm.parts(), adm.splits()))
 
 
 def quantized_copy(
@@ -86,7 +97,7 @@ class GalleryStage:
         """Write clips and ``gallery.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = gallery_prompts()
-        calibration = calibrate(self.adm, SETTINGS)
+        calibration = default_calibration(self.adm, SETTINGS)
         prompts = tuple(prompt.text for _, prompt in entries)
         adms = {plan: self._adm(plan, calibration) for plan in PLANS}
         made = {plan: _generate(adm, prompts, _SEED) for plan, adm in adms.items()}

@@ -127,6 +127,18 @@ class CalibrationFolder:
         """
         return read_tensors(self.stats_path, stats_from_tensors)
 
+    def calibration(self) -> Calibration:
+        """Everything, as it was measured.
+
+        Raises:
+            PTQError: If a file cannot be read.
+        """
+        sets = {
+            purpose: self.states(purpose)
+            for purpose in (Purpose.STATISTICS, Purpose.RECONSTRUCTION)
+        }
+        return Calibration(stats=self.stats(), sets=sets, manifest=self.manifest())
+
     def states(self, purpose: Purpose = Purpose.STATISTICS) -> StateSet:
         """The states of one purpose.
 

@@ -18,7 +18,7 @@ from ptq.generation import GenerationRequest, Generator
 from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.quantize import quantize_
-from ptq.study_config import CalibrationSettings
+from tests.calibrations import drawn
 
 STEPS = 3
 SETTINGS = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
@@ -36,9 +36,7 @@ def latents(adm: AudioLDM, *, cached: bool) -> Tensor:
 def quantized(adm: AudioLDM, rules: str) -> AudioLDM:
     config = QuantConfig(name="test", rules=parse_rules(rules))
     plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
-    calibrator = Calibrator(
-        adm=adm, sampling=SETTINGS, wanted=CalibrationSettings(prompts=1, states=2)
-    )
+    calibrator = Calibrator(adm=adm, sampling=SETTINGS, wanted=drawn(prompts=1, states=2))
     other = copy.deepcopy(adm)
     quantize_(other.parts(), plan, calibrator(plan).stats)
     return other

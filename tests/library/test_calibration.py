@@ -26,7 +26,7 @@ from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite, suite_of
-from ptq.study_config import CalibrationSettings
+from tests.calibrations import drawn
 
 STEPS = 4
 MANIFEST = CalibrationManifest(
@@ -91,7 +91,7 @@ def test_a_suite_is_drawn_again_the_same_and_refuses_nonsense() -> None:
 def test_calibration_prompts_are_of_the_calibration_suite_alone(tiny_adm: AudioLDM) -> None:
     everything = default_lexicon().all_voiced()
     owned = tuple(p.text for p in draw_suite(Suite.CALIBRATION, 6, seed=2, lexicon=everything))
-    wanted = CalibrationSettings(prompts=6, seed=2)
+    wanted = replace(drawn(prompts=6), seed=2)
     assert calibration_prompts(tiny_adm, wanted) == owned
     covering = calibration_prompts(tiny_adm, replace(wanted, covering=True))
     assert len(set(covering)) == 7

@@ -17,7 +17,8 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CalibrationError
 from ptq.layers import get_layer
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
+from tests.calibrations import drawn
 
 STEPS = 4
 SETTINGS = SamplingSettings(steps=STEPS, guidance=2.5, seconds=0.64)
@@ -96,7 +97,7 @@ def test_a_corrected_study_keeps_its_correction(tiny_adm: AudioLDM, tmp_path: Pa
         prompts=("a dog barks",),
         steps=2,
         seconds=0.64,
-        calibration=CalibrationSettings(prompts=1, states=1, reconstruction=1),
+        calibration=drawn(prompts=1, states=1, reconstruction=1),
         corrected=True,
     )
     corrected = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")

@@ -23,7 +23,8 @@ from ptq.quantized_layer import QuantizedLayer
 from ptq.scheme import Balance
 from ptq.shards import stored_bytes
 from ptq.study import run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
+from tests.calibrations import drawn
 
 Parts = dict[str, nn.Module]
 CHANNELS = 24
@@ -238,7 +239,7 @@ def test_a_study_balances_branches_and_corrects(tiny_adm: AudioLDM, tmp_path: Pa
         prompts=("a dog barks",),
         steps=3,
         seconds=0.64,
-        calibration=CalibrationSettings(prompts=2, states=3, reconstruction=3),
+        calibration=drawn(prompts=2, states=3, reconstruction=3),
     )
     report = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
     assert report.paired.latent_sqnr_db is not None

@@ -24,8 +24,9 @@ from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import weight_rows
 from ptq.scheme import Granularity, RangeSearch, Rounding, WeightScheme
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
 from ptq.weights import output_error
+from tests.calibrations import drawn
 
 COLUMNS = 192
 SCHEMES = [
@@ -227,7 +228,7 @@ def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) 
         prompts=("a dog barks",),
         steps=3,
         seconds=0.64,
-        calibration=CalibrationSettings(prompts=2, states=4),
+        calibration=drawn(prompts=2, states=4),
     )
     report = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
     folder = run_folder_of(config, tiny_adm, tmp_path).path

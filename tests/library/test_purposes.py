@@ -17,7 +17,8 @@ from ptq.errors import CalibrationError, CheckpointError
 from ptq.presets import preset
 from ptq.stages import CALIBRATION
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
+from tests.calibrations import drawn
 
 NO_EAR = "this test has no ear"
 SETTINGS = SamplingSettings(steps=4, guidance=2.5, seconds=0.64)
@@ -28,7 +29,7 @@ CONFIG = StudyConfig(
     steps=3,
     seconds=0.64,
     batch_size=2,
-    calibration=CalibrationSettings(prompts=2, states=3, reconstruction=2),
+    calibration=drawn(prompts=2, states=3, reconstruction=2),
 )
 
 

@@ -21,8 +21,9 @@ from ptq.stages import CALIBRATION
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import CalibrationSettings, StudyConfig
 from ptq.study_events import Stage, StudyEvent
+from tests.calibrations import drawn
 
-WANTED = CalibrationSettings(prompts=2, states=3, reconstruction=2)
+WANTED = drawn(prompts=2, states=3, reconstruction=2)
 CONFIG = StudyConfig(
     adm="tiny",
     quant=preset("w8a8"),

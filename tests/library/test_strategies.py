@@ -1,6 +1,7 @@
 """Calibration strategies: what defines each, and that the aware one reaches what it should."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ptq.errors import ConfigError
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
+from tests.calibrations import drawn
 
 STEPS, PROMPTS = 5, 6
 
@@ -184,7 +186,7 @@ def test_a_study_says_what_its_calibration_reached(tiny_adm: AudioLDM, tmp_path:
         prompts=("a dog barks",),
         steps=3,
         seconds=0.64,
-        calibration=CalibrationSettings(strategy="activation-aware", prompts=3, states=4),
+        calibration=replace(drawn(prompts=3, states=4), strategy="activation-aware"),
     )
     report = run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
     assert report.calibration is not None

@@ -18,8 +18,9 @@ from ptq.errors import Cancelled, CheckpointError
 from ptq.presets import preset
 from ptq.report import Report
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
 from ptq.study_events import Stage, StudyEvent
+from tests.calibrations import drawn
 
 NO_EAR = "this test has no ear"
 CONFIG = StudyConfig(
@@ -29,7 +30,7 @@ CONFIG = StudyConfig(
     steps=3,
     seconds=0.64,
     batch_size=2,
-    calibration=CalibrationSettings(prompts=2, states=6),
+    calibration=drawn(prompts=2, states=6),
 )
 SCHEMA = {
     "": "schema adm plan settings environment timings_s notes size calibration layers paired pairs",

@@ -14,7 +14,8 @@ from app.workbench import EXAMPLE_ID, Workbench
 from ptq.adms.audioldm import AudioLDM
 from ptq.presets import preset
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
+from tests.calibrations import drawn
 
 CONFIG = StudyConfig(
     adm="tiny",
@@ -22,9 +23,7 @@ CONFIG = StudyConfig(
     prompts=("a <b>dog</b> barks", "rain falls"),
     steps=2,
     seconds=0.64,
-    calibration=CalibrationSettings(
-        strategy="activation-aware", prompts=2, states=2, reconstruction=1
-    ),
+    calibration=replace(drawn(prompts=2, states=2, reconstruction=1), strategy="activation-aware"),
 )
 
 

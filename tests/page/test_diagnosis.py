@@ -19,7 +19,8 @@ from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.results import FdRecord
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
+from ptq.study_config import StudyConfig
+from tests.calibrations import drawn
 
 CONFIG = StudyConfig(
     adm="tiny",
@@ -27,7 +28,7 @@ CONFIG = StudyConfig(
     prompts=("a dog barks", "rain falls"),
     steps=2,
     seconds=0.64,
-    calibration=CalibrationSettings(prompts=1, states=1, reconstruction=1),
+    calibration=drawn(prompts=1, states=1, reconstruction=1),
 )
 
 

@@ -14,7 +14,12 @@ from app.handlers.api import ApiHandlers
 from app.job import JobState
 from app.jobs import UnknownJobError, new_token
 from app.settings import Settings
-from app.study_request import DEFAULT_CALIBRATION_PROMPTS, StudyRequest
+from app.study_request import (
+    DEFAULT_CALIBRATION_PROMPTS,
+    DEFAULT_COVERING,
+    DEFAULT_STRATEGY,
+    StudyRequest,
+)
 from app.workbench import EXAMPLE_ID, Workbench
 from ptq.config import format_rules
 from ptq.errors import ConfigError, PTQError
@@ -33,6 +38,8 @@ REQUEST = StudyRequest(
     guidance=2.5,
     seconds=0.64,
     calibration_prompts=2,
+    strategy="uniform",
+    covering=False,
 )
 
 
@@ -124,10 +131,15 @@ def test_the_default_run_of_the_embedded_model_has_nothing_to_calibrate(
         steps=20,
         seconds=5.12,
         calibration_prompts=DEFAULT_CALIBRATION_PROMPTS,
+        strategy=DEFAULT_STRATEGY,
+        covering=DEFAULT_COVERING,
     )
     assert workbench.estimate(default).ships_calibration
-    assert not workbench.estimate(replace(default, steps=10)).ships_calibration
-    assert not workbench.estimate(replace(default, covering=True)).ships_calibration
+    assert not workbench.estimate(default).calibrates
+    other = workbench.estimate(replace(default, steps=10))
+    assert not other.ships_calibration
+    assert other.calibrates
+    assert not workbench.estimate(replace(default, covering=False)).ships_calibration
     even = "denoiser.conv_in = keep\ndenoiser.* = w8 smooth a8 mse\n* = keep\n"
     assert not workbench.estimate(replace(default, rules=even)).ships_calibration
 
