@@ -86,8 +86,7 @@ class Cells:
         texts = tuple(prompt.text for prompt in scorer.prompts)
 
         def bank(name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
-            title = f"short-{name}-{len(texts)}"
-            seed = SEED + offset
+            title, seed = f"short-{name}", SEED + offset
             return ClipBank(name=title, adm=adm, prompts=texts, seed=seed, settings=SHORT)
 
         return scorer.scores(

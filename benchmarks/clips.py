@@ -22,7 +22,7 @@ from ptq.memory import keep_freed_memory
 RESULTS = Path(__file__).resolve().parent / "results"
 CACHE = Path("runs") / "benchmarks"
 SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
-_BATCH = 8
+_BATCH, _BLOCK = 8, 512
 _LOOK_S = 2.0
 
 
@@ -32,7 +32,7 @@ class ClipBank:
 
     They are found again by the full-precision weights, the name, which says the plan, prompts, seed
     and settings: after a change to how a plan is carried out, delete ``runs/benchmarks`` and the
-    results.
+    results. They lie in blocks: a longer list begins with the clips that a shorter one left.
     """
 
     name: str
@@ -41,15 +41,14 @@ class ClipBank:
     seed: int
     settings: SamplingSettings = SETTINGS
 
-    @property
-    def folder(self) -> Path:
-        """Where the clips lie."""
-        asked = json.dumps([self.prompts, asdict(self.settings)])
-        digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-        return CACHE / self.adm.source_hash[:12] / f"{self.name}-{self.seed}-{digest}"
-
     def _path(self, index: int) -> Path:
-        return self.folder / f"{index:04d}.flac"
+        start = index // _BLOCK * _BLOCK
+        prompts = self.prompts[start : start + _BLOCK]
+        asked = json.dumps([prompts, asdict(self.settings)])
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+        folder = f"{self.name}-{len(prompts)}-{self.seed}-{digest}"
+        # The number is part of the noise: a block's clips are its own wherever its prompts recur.
+        return CACHE / self.adm.source_hash[:12] / folder / f"{index:04d}.flac"
 
     def clips(self) -> list[AudioClip]:
         """Generate what is missing, a process a core, then read everything."""
@@ -102,9 +101,10 @@ class ClipBank:
         request = GenerationRequest(prompts=self.prompts, seed=self.seed, settings=self.settings)
         for clip in Generator(adm=self.adm, batch_size=_BATCH)(request, skip=skip):
             # The clip is written last: where it exists, its latents do.
-            self.folder.mkdir(parents=True, exist_ok=True)
-            np.save(self._path(clip.sample_id).with_suffix(".npy"), clip.latents[-1])
-            write_clip(self._path(clip.sample_id), clip.audio)
+            path = self._path(clip.sample_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path.with_suffix(".npy"), clip.latents[-1])
+            write_clip(path, clip.audio)
 
     def samples(self) -> list[NDArray[np.float32]]:
         """Samples of every clip."""

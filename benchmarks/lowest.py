@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats as statistics
 
-from app.shipped_sensitivities import read_sensitivities
+from benchmarks.allocations import allocator_of
 from benchmarks.claim import REST
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
 from benchmarks.presets import SEED, Bench
@@ -34,11 +34,9 @@ from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.inference import MARGIN_PCT
 from ptq.metrics.verdict import MIN_TEXT_SCORE_PCT, Verdict
 from ptq.plan import resolve_plan
-from ptq.presets import preset
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import number, table
 from ptq.scoring import pair_embedding_scores, text_change_lower_pct
-from ptq.sensitivities import Sensitivities
 
 # A pair may differ by a tenth of what another seed differs by; a tenth of the pairs by half of it.
 MAX_MEDIAN, MAX_TENTH = 0.1, 0.5
@@ -94,17 +92,7 @@ def ladder(name: str, adm: AudioDiffusionModel) -> tuple[QuantConfig, ...]:
             QuantConfig(name=f"{name} {bits}", rules=parse_rules(rules.format(bits=bits)))
             for bits in _BITS
         )
-    layers = inventory(adm.parts(), adm.splits())
-    allocator = Allocator(resolve_plan(preset("ptq4adm"), layers), layers, sensitivities_of(adm))
-    return tuple(_allocations(allocator))
-
-
-def sensitivities_of(adm: AudioDiffusionModel) -> Sensitivities:
-    """The table that ships for a model."""
-    found = read_sensitivities(adm.id)
-    if found is None or found.model_hash != adm.source_hash:
-        raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
-    return found
+    return tuple(_allocations(allocator_of(adm)))
 
 
 def _allocations(allocator: Allocator) -> Iterator[QuantConfig]:
@@ -177,9 +165,7 @@ class Gate:
     def _bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
         drawn = draw_suite(Suite.EXPLORATION, self.pairs, _A_SEED)
         texts = tuple(prompt.text for prompt in drawn)
-        return ClipBank(
-            name=f"a-{name}-{self.pairs}", adm=adm, prompts=texts, seed=_A_SEED + offset
-        )
+        return ClipBank(name=f"a-{name}", adm=adm, prompts=texts, seed=_A_SEED + offset)
 
 
 @dataclass(frozen=True, kw_only=True)

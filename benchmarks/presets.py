@@ -144,7 +144,7 @@ class Bench:
     def bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
         """The clips of one model; with an offset, from other noise."""
         texts = tuple(prompt.text for prompt in self.prompts)
-        return ClipBank(name=f"{name}-{len(texts)}", adm=adm, prompts=texts, seed=SEED + offset)
+        return ClipBank(name=name, adm=adm, prompts=texts, seed=SEED + offset)
 
     def row(self, name: str) -> dict[str, Any]:
         """Every figure of one plan."""

@@ -89,6 +89,7 @@ def main() -> None:
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256, "plans": plans},
         **{"prompts": arguments.prompts, "seed": _SEED},
+        "calibration": bench.calibration.manifest.sha256,
     }
     rows = finished_rows(what)
     for condition in conditions(arguments.prompts, adm.id):
@@ -141,7 +142,8 @@ class Bench:
     def _bank(
         self, name: str, adm: AudioDiffusionModel, condition: Condition, seed: int
     ) -> ClipBank:
-        plan = "" if name == "fp" else f"-{plan_of(self.adm, preset(name)).sha256[:8]}"
+        digests = (plan_of(self.adm, preset(name)).sha256, self.calibration.manifest.sha256)
+        plan = "" if name == "fp" else "".join(f"-{digest[:8]}" for digest in digests)
         tiled = TiledModel(adm, SETTINGS.seconds) if condition.is_tiled else adm
         return ClipBank(
             name=f"robust-{name}{plan}",

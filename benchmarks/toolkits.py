@@ -17,15 +17,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.allocations import allocator_of, sensitivities_of
 from benchmarks.clips import CACHE, RESULTS, SETTINGS, ClipBank, write_results
-from benchmarks.lowest import sensitivities_of
 from benchmarks.onnx_denoiser import onnx_denoiser
 from benchmarks.presets import SEED, Bench
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
-from ptq.allocate import Allocation, Allocator
+from ptq.allocate import Allocation
 from ptq.calibration.purposes import Purpose
 from ptq.config import QuantConfig, QuantRule
 from ptq.layer_spec import DENOISER
@@ -155,7 +155,7 @@ class Contest:
         layers = self._layers()
         base = resolve_plan(preset("ptq4adm"), layers)
         others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
-        allocator = Allocator(base, layers, sensitivities_of(self.adm))
+        allocator = allocator_of(self.adm)
         room = denoiser_bytes - self._beside() + others
         return allocator(min(room, allocator.limits()[1]), "equal-bytes")
 
