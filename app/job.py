@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from app.job_progress import Progress
+from app.messages import message_of
 from ptq.errors import Cancelled, PTQError
 
 _LOG = logging.getLogger(__name__)
@@ -155,7 +156,8 @@ class Outcome:
         if isinstance(error, Cancelled):
             self.state = JobState.CANCELLED
         elif isinstance(error, PTQError):
-            self.state, self.error = JobState.FAILED, str(error)
+            _LOG.warning("a job failed: %s", error)
+            self.state, self.error = JobState.FAILED, message_of(error)
         elif error is not None:
             # The text of a foreign error may hold paths: it goes to the log, not to the visitor.
             _LOG.error("a job failed", exc_info=error)

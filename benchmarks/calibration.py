@@ -22,7 +22,7 @@ from scipy import stats as statistics
 
 from benchmarks.calibration_cells import PLANS, PROMPTS, SHORT, STRATEGIES, Cell, Cells, key_of
 from benchmarks.clips import RESULTS, write_results
-from benchmarks.presets import SEED
+from benchmarks.presets import SEED, fd_cells
 from benchmarks.presets import Bench as Scorer
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
@@ -158,10 +158,7 @@ def show_corners(corners: Sequence[Mapping[str, Any]]) -> None:
         (
             row["prompts"],
             row["states"],
-            number(row.get("increase_pct"), 2, " %"),
-            "n/a"
-            if row.get("ci95_pct") is None
-            else "{:+.1f} … {:+.1f} %".format(*row["ci95_pct"]),
+            *fd_cells(row),
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["divergence_index"], 3),
         )

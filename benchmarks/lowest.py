@@ -20,7 +20,7 @@ from scipy import stats as statistics
 from benchmarks.allocations import allocator_of
 from benchmarks.claim import REST
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
-from benchmarks.presets import SEED, Bench
+from benchmarks.presets import SEED, Bench, fd_cells
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
@@ -267,10 +267,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             row["method"],
             row["name"],
             number(row["stored_bits"], 2),
-            number(row.get("increase_pct"), 2, " %"),
-            "n/a"
-            if row.get("ci95_pct") is None
-            else "{:+.1f} … {:+.1f} %".format(*row["ci95_pct"]),
+            *fd_cells(row),
             row.get("verdict", "n/a"),
             number(row.get("holm_p"), 3),
         )

@@ -198,16 +198,22 @@ def _median(values: Sequence[float | None]) -> float | None:
     return float(np.median(found)) if found else None
 
 
+def fd_cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    """By how much the distance rose, and between which bounds."""
+    if row.get("ci95_pct") is None:
+        return "n/a", "n/a"
+    low, high = (round(bound, 1) + 0.0 for bound in row["ci95_pct"])  # no minus before a zero
+    return f"{row['increase_pct']:.2f} %", f"{low:+.1f} … {high:+.1f} %"
+
+
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of the table."""
-    interval = row.get("ci95_pct")
     return (
         row["name"],
         megabytes(row["size_bytes"]),
         number(row["reduction_pct"], 1, " %"),
         number(row["reduction_fp16_pct"], 1, " %"),
-        number(row.get("increase_pct"), 2, " %"),
-        "n/a" if interval is None else f"{interval[0]:+.1f} … {interval[1]:+.1f} %",
+        *fd_cells(row),
         row.get("verdict", "n/a"),
         number(row["latent_sqnr_db"], 1, " dB"),
         number(row["divergence_index"], 3),

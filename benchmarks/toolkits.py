@@ -20,7 +20,7 @@ import torch
 from benchmarks.allocations import allocator_of, sensitivities_of
 from benchmarks.clips import CACHE, RESULTS, SETTINGS, ClipBank, write_results
 from benchmarks.onnx_denoiser import onnx_denoiser
-from benchmarks.presets import SEED, Bench
+from benchmarks.presets import SEED, Bench, fd_cells
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
@@ -186,10 +186,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             row["name"],
             megabytes(row["denoiser_bytes"]),
             str(row["layers"]),
-            number(row.get("increase_pct"), 2, " %"),
-            "n/a"
-            if row.get("ci95_pct") is None
-            else "{:+.1f} … {:+.1f} %".format(*row["ci95_pct"]),
+            *fd_cells(row),
             row.get("verdict", "n/a"),
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["divergence_index"], 3),

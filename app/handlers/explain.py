@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from app.messages import message_of
 from ptq.errors import PTQError
 
 P = ParamSpec("P")
@@ -34,4 +35,4 @@ def warn(error: PTQError) -> None:
 
 def _text(error: PTQError) -> str:
     # The message may quote the visitor, and the toast would read it as HTML.
-    return html.escape(str(error), quote=False)
+    return html.escape(message_of(error), quote=False)

@@ -9,6 +9,7 @@ from app.handlers.explain import explained
 from app.job import JobSnapshot, JobState
 from app.job_progress import in_words
 from app.jobs import new_token
+from app.messages import message_of
 from app.present import job_bar, pair_player
 from app.run_tables import runs_table
 from app.study_request import StudyRequest
@@ -34,7 +35,7 @@ class RunHandlers:
         try:
             found = self.workbench.estimate(_request(inputs))
         except PTQError as error:
-            return {"tone": Tone.ERROR, "title": "Not ready to run", "lines": [str(error)]}
+            return {"tone": Tone.ERROR, "title": "Not ready to run", "lines": [message_of(error)]}
         config, n = found.config, len(found.config.prompts)
         what = f"{n} {'pair' if n == 1 else 'pairs'} with {config.quant.name} on {config.adm}"
         title = f"{what}: {_how_long(found.seconds, is_finished=found.is_finished)}"
