@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from assets.recipe.gallery import plan_of
 from benchmarks.clips import RESULTS, SETTINGS, write_results
-from benchmarks.sizes import plan_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm

@@ -16,11 +16,11 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
-from assets.recipe.gallery import default_calibration, quantized_copy
+from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of
 from benchmarks.clips import SETTINGS, write_results
 from benchmarks.presets import HEADER, SEED, Bench, cells, finished_rows
-from benchmarks.sizes import plan_of, size_of, values_of
+from benchmarks.sizes import size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from assets.recipe.gallery import default_calibration, quantized_copy
+from assets.recipe.gallery import default_calibration, made_of, plan_of, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
-from benchmarks.sizes import plan_of, size_of, values_of
+from benchmarks.sizes import size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.banks import Banks, embed_banks
-from ptq.calibration.calibrator import Calibration, needs_calibration
+from ptq.calibration.calibrator import Calibration
 from ptq.config import QuantConfig
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import QuantPlan
@@ -132,10 +132,7 @@ class Bench:
 
     def identity(self, plan: QuantPlan) -> dict[str, str]:
         """What a plan's clips depend on: itself, and its calibration where it needs one."""
-        found = {"plan": plan.sha256}
-        if needs_calibration(plan):
-            found["calibration"] = self.calibration.manifest.sha256
-        return found
+        return made_of(plan, self.calibration.manifest)
 
     def clips_name(self, plan: QuantPlan) -> str:
         """What the clips of a plan are called."""

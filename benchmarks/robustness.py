@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.recipe.gallery import default_calibration, quantized_copy
+from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
-from benchmarks.sizes import plan_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of

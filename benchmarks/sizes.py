@@ -4,22 +4,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from assets.recipe.gallery import default_calibration, quantized_copy
+from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.clips import SETTINGS, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.checkpoint import packed_bytes, save_packed
-from ptq.config import QuantConfig
-from ptq.layers import inventory, named_tensors
-from ptq.plan import QuantPlan, resolve_plan
+from ptq.layers import named_tensors
+from ptq.plan import QuantPlan
 from ptq.presets import PRESETS, preset
 from ptq.report_markdown import megabytes, number, table
-
-
-def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
-    """Rules met with a model's layers."""
-    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
 
 
 def size_of(quantized: AudioDiffusionModel, plan: QuantPlan, values: int) -> dict[str, float]:

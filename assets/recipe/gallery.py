@@ -14,7 +14,8 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
 from ptq.banks import Banks, Ear, embed_banks
-from ptq.calibration.calibrator import Calibration, Calibrator
+from ptq.calibration.calibrator import Calibration, Calibrator, needs_calibration
+from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.purposes import Purpose
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
@@ -56,6 +57,11 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
     return [(family, prompt) for family, row in chosen.items() for prompt in row]
 
 
+def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
+    """Rules met with a model's layers."""
+    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+
+
 def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
     """Default statistics and states of a model, for every preset, measured anew."""
     calibrator = Calibrator(adm=adm, sampling=settings, wanted=CalibrationSettings())
@@ -70,19 +76,27 @@ def default_calibration(adm: AudioDiffusionModel, settings: SamplingSettings) ->
 
 def _uniform_plan(adm: AudioDiffusionModel) -> QuantPlan:
     # No layer of the denoiser goes without a range: what serves this plan serves every preset.
-    return resolve_plan(preset("w8a8"), inventory(adm.parts(), adm.splits()))
+    return plan_of(adm, preset("w8a8"))
 
 
 def quantized_copy(
     adm: AudioDiffusionModel, config: QuantConfig, calibration: Calibration
 ) -> AudioDiffusionModel:
     """A quantized copy of a model."""
-    plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    plan = plan_of(adm, config)
     states = calibration.sets[Purpose.RECONSTRUCTION]
     weights = rounded_weights(Replay(adm=adm, states=states), plan, calibration.stats)
     other = copy.deepcopy(adm)
     quantize_(other.parts(), plan, calibration.stats, weights=weights)
     return other
+
+
+def made_of(plan: QuantPlan, calibration: CalibrationManifest) -> dict[str, str]:
+    """Hashes of what a quantized model depends on: its plan, and its calibration if it has one."""
+    found = {"plan": plan.sha256}
+    if needs_calibration(plan):
+        found["calibration"] = calibration.sha256
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +124,14 @@ class GalleryStage:
             | {"paired": {plan: rows[i] for plan, rows in figures.items()}}
             for i, entry in enumerate(entries)
         ]
-        gallery = {"adm": self.adm.id, "plans": list(PLANS), "items": items}
+        gallery = {
+            **{"adm": self.adm.id, "model": self.adm.source_hash, "plans": list(PLANS)},
+            "made_of": {
+                plan: made_of(plan_of(self.adm, preset(plan)), calibration.manifest)
+                for plan in PLANS
+            },
+            "items": items,
+        }
         text = json.dumps(gallery, indent=1) + "\n"
         (self.folder / "gallery.json").write_text(text, encoding="utf-8")
 
