@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?= 1
 ADM ?= mini-audioldm
+DEVICE ?= cpu
 export GRADIO_ANALYTICS_ENABLED := False
 
 .PHONY: run test check assets screenshots clean
@@ -33,8 +34,8 @@ check: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/mypy app ptq assets benchmarks tests
 	$(BIN)/mypy app.py
 
-assets: $(VENV)/dev.stamp  ## train everything in assets/ again; resumable
-	$(BIN)/python -m assets.recipe all
+assets: $(VENV)/dev.stamp  ## train everything in assets/ again, on DEVICE; resumable
+	$(BIN)/python -m assets.recipe all --from-scratch --device $(DEVICE)
 
 screenshots: $(VENV)/dev.stamp  ## the page in both themes, wide and narrow, into screenshots/
 	$(BIN)/python -m pytest -q tests/page -k fits_in_both_themes

@@ -133,7 +133,7 @@ def player(files: Sequence[tuple[str, Path]], caption: str) -> PlayerValue:
     gains = [_gain_db(files[0][1], path) for _, path in files]
     highest = max(gains)
     tracks: list[TrackValue] = [
-        {"label": label, "url": clip_url(path), "gain_db": round(gain - highest, 2)}
+        {"label": label, "url": clip_url(path), "gain_db": round(gain - highest, 2) + 0.0}
         for (label, path), gain in zip(files, gains, strict=True)
     ]
     return {"tracks": tracks, "caption": caption}

@@ -5,7 +5,8 @@ are the naive baseline. ``ptq4adm`` follows the tiers of PTQ4ADM (Vora et al., a
 4-bit weights, rounded by GPTQ, and 8-bit activations for the layers that bear it, 8 bits for those
 that feed everything and for attention with its feed-forward layers, floating point for the first
 and last convolution and the time and class embeddings. Measured sensitivities say so: in the
-embedded model attention minds four bits most and holds little more than a third of the weights.
+embedded model attention minds four bits most and holds little more than a third of the weights; up
+samplers and projections of time, which other quantizers of denoisers spare, bear four.
 All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
 Every rule is optional: no architecture has all the layers named here.
 """

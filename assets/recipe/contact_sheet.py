@@ -1,6 +1,6 @@
 """A sheet of log-mel spectrograms: one row per source, one column per seed.
 
-python -m assets.recipe.contact_sheet sheet.png
+python -m assets.recipe.contact_sheet sheet.png [SOURCE …]
 """
 
 import argparse
@@ -72,6 +72,7 @@ def write_contact_sheet(
             axis.set_xticks([])
             axis.set_yticks([])
         line[0].set_ylabel(source_id, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
 
 

@@ -165,15 +165,26 @@ def test_sizes_refuse_another_model() -> None:
 
 
 def test_selective_preset_follows_its_tiers() -> None:
-    plan = resolve_plan(preset("ptq4adm"), INVENTORY)
-    bits = {spec.name: spec.scheme.weight.bits for spec in plan.quantized if spec.scheme.weight}
-    assert bits == {
-        "denoiser.down_blocks.0.resnets.0.conv1": 8,
-        "denoiser.mid_block.attn1.to_q": 4,
-        "denoiser.up_blocks.2.resnets.10.conv1": 8,
-        "denoiser.up_blocks.2.resnets.9.conv1": 4,
-        "text_encoder.tokens": 8,
+    kept = ("conv_in", "conv_out", "time_embedding.linear_1", "class_embedding")
+    expected = {
+        "down_blocks.0.resnets.0.conv1": 8,
+        "down_blocks.0.downsamplers.0.conv": 8,
+        "down_blocks.1.resnets.0.conv1": 4,
+        "down_blocks.1.resnets.0.time_emb_proj": 4,
+        "down_blocks.1.resnets.0.conv_shortcut": 8,
+        "mid_block.attentions.0.proj_in": 8,
+        "mid_block.attentions.0.transformer_blocks.0.attn1.to_q": 8,
+        "mid_block.attentions.0.transformer_blocks.0.ff.net.2": 8,
+        "up_blocks.2.upsamplers.0.conv": 4,
+        "up_blocks.2.resnets.10.conv1": 8,
+        "up_blocks.2.resnets.9.conv1": 4,
     }
+    layers = tuple(layer(f"denoiser.{name}", 64, 64) for name in (*kept, *expected))
+    plan = resolve_plan(preset("ptq4adm"), layers)
+    weights = ((spec.name, spec.scheme.weight) for spec in plan.layers)
+    bits = {name.removeprefix("denoiser."): weight.bits for name, weight in weights if weight}
+    assert bits == expected
+    assert all(spec.scheme.activation is not None for spec in plan.quantized)
 
 
 def test_presets_get_smaller_with_their_bits() -> None:

@@ -1,11 +1,13 @@
 """The synthesizer: every source sounds, always, the same for the same seed."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from assets.recipe.contact_sheet import write_contact_sheet
 from assets.recipe.synth import SAMPLE_RATE_HZ, VOICES, Voicing, render_source
 from assets.recipe.synth.base import voice
 
@@ -147,3 +149,9 @@ def test_a_second_voice_for_a_source_is_refused() -> None:
 def test_a_factor_out_of_range_is_refused(factor: float) -> None:
     with pytest.raises(ValueError, match="pitch is"):
         Voicing(pitch=factor)
+
+
+def test_a_contact_sheet_is_drawn_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    write_contact_sheet(sheet, sources=("bell",), seeds=(0, 1), duration_s=0.5)
+    assert sheet.read_bytes().startswith(b"\x89PNG")
