@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptq.cli_budget import allocated, budget_options, smallest_found, smallest_options
+from ptq.cli_layers import listed
 from ptq.cli_options import (
     guidance_of,
     plan_options,
@@ -20,7 +21,7 @@ from ptq.cli_options import (
     study_config,
     study_options,
 )
-from ptq.cli_prompts import audit_text, augmented_path
+from ptq.cli_prompts import audited, augmented_path
 from ptq.cli_runs import compared, read_run
 from ptq.cli_sensitivity import (
     additivity_figures,
@@ -136,22 +137,7 @@ def _layers(arguments: argparse.Namespace) -> None:
 
     adm = _load(arguments.adm)
     layers = inventory(adm.parts(), adm.splits())
-    plan = resolve_plan(quant_config(arguments), layers)
-    infos = {info.name: info for info in layers}
-    rows = []
-    for spec in plan.layers:
-        weight, activation = spec.scheme.weight, spec.scheme.activation
-        rows.append(
-            {
-                "name": spec.name,
-                "kind": infos[spec.name].kind.value,
-                "w_bits": weight.bits if weight else 16,
-                "a_bits": activation.bits if activation else 16,
-                "bytes": spec.bytes_stored(infos[spec.name]),
-            }
-        )
-    text = table(tuple(rows[0]), [[str(value) for value in row.values()] for row in rows])
-    _show(arguments, {"layers": rows, "size_bytes": plan.size_bytes(layers)}, text)
+    _show(arguments, *listed(resolve_plan(quant_config(arguments), layers), layers))
 
 
 def _prompts(arguments: argparse.Namespace) -> None:
@@ -165,15 +151,7 @@ def _prompts(arguments: argparse.Namespace) -> None:
     count = max(8, len(given)) if arguments.prompts is None else arguments.prompts
     choice = PromptChoice(_load(arguments.adm), arguments.seed, lexicon_of(arguments.adm))
     found = choice.audit(given, count)
-    value: dict[str, Any] = {
-        "prompts": found.prompts,
-        "coverage": found.chosen,
-        "rounds": found.rounds,
-    }
-    text = "\n".join(found.prompts)
-    if given:
-        value |= {"given": found.given, "lacks": found.lacks}
-        text = audit_text(found)
+    value, text = audited(found, given=bool(given))
     if path is not None:
         path.write_text("\n".join(found.prompts) + "\n", encoding="utf-8")
         value, text = {**value, "path": str(path)}, f"{text}\n\nWritten to {path}"

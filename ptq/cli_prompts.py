@@ -1,7 +1,7 @@
 """How the command line shows an audit of prompts, and where it writes the augmented ones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptq.cli_options import check_folder
 from ptq.errors import ConfigError
@@ -19,6 +19,23 @@ _MEANINGS = {
     "families": "families of those sounds",
 }
 _LOGGED = ("near", "radius", "cells")
+
+
+def audited(audit: "PromptAudit", *, given: bool) -> tuple[dict[str, Any], str]:
+    """An audit as JSON values and as text.
+
+    Args:
+        audit: What was found.
+        given: Whether anybody gave prompts; of none there is nothing to tell but the choice.
+    """
+    value: dict[str, Any] = {
+        "prompts": audit.prompts,
+        "coverage": audit.chosen,
+        "rounds": audit.rounds,
+    }
+    if not given:
+        return value, "\n".join(audit.prompts)
+    return value | {"given": audit.given, "lacks": audit.lacks}, audit_text(audit)
 
 
 def audit_text(audit: "PromptAudit") -> str:

@@ -15,6 +15,7 @@ TREES = (*PACKAGES, "benchmarks", "tests")
 MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 50
 MAX_ENTRY_LINES = 10
+MAX_COMMAND_LINES = 15
 # Today's numbers: lower them when one goes, never raise them without saying why in the commit.
 MAX_NOQA = 29
 MAX_TYPE_IGNORE = 14
@@ -53,6 +54,21 @@ def oversized(root: Path) -> list[str]:
     return found
 
 
+def long_commands(cli: Path) -> list[str]:
+    """Subcommands beyond their limit, which their docstring and imports do not count towards."""
+    found = []
+    for node in ast.parse(cli.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef) or [a.arg for a in node.args.args] != [
+            "arguments"
+        ]:
+            continue
+        code = [line for line in node.body[1:] if not isinstance(line, ast.ImportFrom)]
+        length = (node.end_lineno or node.lineno) - code[0].lineno + 1
+        if length > MAX_COMMAND_LINES:
+            found.append(f"{node.name} has {length} lines")
+    return found
+
+
 def vaguely_named(root: Path) -> list[str]:
     """Modules whose name says nothing."""
     paths = (path.relative_to(root) for path in sources(root))
@@ -73,9 +89,13 @@ def test_modules_and_functions_stay_small() -> None:
     assert not oversized(ROOT)
 
 
-def test_the_entry_stays_small() -> None:
-    entry = ROOT / "app.py"
-    assert not entry.exists() or len(entry.read_text().splitlines()) <= MAX_ENTRY_LINES
+def test_the_entry_and_the_commands_stay_small(tmp_path: Path) -> None:
+    assert len((ROOT / "app.py").read_text().splitlines()) <= MAX_ENTRY_LINES
+    assert not long_commands(ROOT / "ptq" / "cli.py")
+    lines = "    x = 1\n" * (MAX_COMMAND_LINES + 1)
+    long = tmp_path / "cli.py"
+    long.write_text(f'def _dance(arguments: object) -> None:\n    """Dance."""\n{lines}')
+    assert long_commands(long) == [f"_dance has {MAX_COMMAND_LINES + 1} lines"]
 
 
 def test_no_module_has_a_vague_name() -> None:
