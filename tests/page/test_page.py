@@ -14,6 +14,26 @@ pytestmark = pytest.mark.browser
 SCREENSHOTS = ROOT / "screenshots"
 RUN_MS = 90_000
 PROBE = Path(__file__).with_name("probe.js")
+READABLE = 4.5  # WCAG's ratio for text
+# The least contrast of a figure's text with what the page shows behind its transparent ground.
+CONTRAST = """
+figure => {
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = colour => {
+    const [r, g, b] = numbers(colour).slice(0, 3).map(value => value / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let behind = figure;
+  while (behind && (numbers(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0)
+    behind = behind.parentElement;
+  const ground = light(behind ? getComputedStyle(behind).backgroundColor : "rgb(255, 255, 255)");
+  const texts = [...figure.querySelectorAll(".xtick text, .ytick text, .xtitle, .gtitle")];
+  return Math.min(...texts.map(text => light(getComputedStyle(text).fill))
+    .map(ink => (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05)));
+}
+"""
+FIGURES = ("spectrograms", "steps", "sizes", "activations", "distances")
 
 
 @pytest.fixture
@@ -61,11 +81,13 @@ def start(page: Page) -> Locator:
     return page.locator("#bar .job-bar")
 
 
-def test_generate_play_switch_and_look(visitor: Page) -> None:
+def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
     configure(visitor, steps=3, seed=1, prompts="a dog barks\nrain falls")
     bar = start(visitor)
     live = visitor.locator("#live-player .player")
     expect(live).to_have_attribute("data-ready", "true", timeout=RUN_MS)
+    # The full-precision clip comes first, while the calibration has yet to begin.
+    expect(live.get_by_role("radio")).to_have_count(1)
     expect(bar).to_have_attribute("data-state", "done", timeout=RUN_MS)
     visitor.locator("#open-results").click()
     player = visitor.locator("#player .player")
@@ -77,8 +99,9 @@ def test_generate_play_switch_and_look(visitor: Page) -> None:
     expect(player.get_by_role("radio")).to_have_count(2)
     starts = visitor.evaluate("window.probe.starts.map(([when]) => when)")
     assert len(set(starts)) == 1, "both versions begin at the same sample"
-    for figure in ("spectrograms", "steps", "sizes", "activations", "distances"):
+    for figure in FIGURES:
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
+        assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
     expect(visitor.locator("#paired .fact-table")).to_have_attribute("data-rows", "3")
     expect(visitor.locator("#runs .fact-table")).to_have_attribute("data-rows", "1")
     SCREENSHOTS.mkdir(exist_ok=True)
@@ -88,6 +111,33 @@ def test_generate_play_switch_and_look(visitor: Page) -> None:
     with visitor.expect_download() as download:
         visitor.locator("#download").click()
     assert download.value.suggested_filename.endswith(".zip")
+    visitor.set_viewport_size({"width": 1200, "height": 900})
+    visitor.goto(f"{server.url}?__theme=dark", wait_until="domcontentloaded")
+    open_tab(visitor, "Results")
+    for figure in FIGURES:
+        expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
+        assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
+    visitor.screenshot(path=SCREENSHOTS / "run-results-dark-1200.png", full_page=True)
+
+
+def test_the_gallery_plays_at_once_and_follows_the_choice(visitor: Page) -> None:
+    player = visitor.locator("#gallery-player .player")
+    expect(player).to_have_attribute("data-ready", "true")
+    expect(player.get_by_role("radio")).to_have_count(4)
+    player.locator(".play").click()
+    expect(player).to_have_attribute("data-state", "playing")
+    visitor.wait_for_function("window.probe.peak() > 0.001")
+    player.press("4")
+    expect(player).to_have_attribute("data-track", "3")
+    prompts = visitor.locator("#gallery-prompts label")
+    before = prompts.first.inner_text()
+    visitor.locator("#gallery-family").get_by_text("nature", exact=True).click()
+    expect(prompts.first).not_to_have_text(before)
+    expect(player).to_contain_text(prompts.first.inner_text())
+    prompts.nth(1).click()
+    expect(player).to_contain_text(prompts.nth(1).inner_text())
+    open_tab(visitor, "Run")
+    expect(visitor.locator("#bar .job-bar")).to_have_attribute("data-state", "idle")
 
 
 def test_reload_finds_the_run_again_and_stop_ends_it(visitor: Page) -> None:
