@@ -35,6 +35,8 @@ from ptq.prompts.lexicon import default_lexicon
 from ptq.results import FdRecord, PairedRecord, Score
 
 _MIN_TEXT_PROMPTS = 8
+# What rounding leaves of 1 - cosine between the embeddings of equal clips.
+_ALIKE = 1e-12
 
 
 def _or_none(compute: Callable[[], float]) -> float | None:
@@ -73,8 +75,9 @@ def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArr
     seed = np.asarray(embedding_cosine(found.full, found.second))
     # Rounding puts the cosine of equal clips a hair above 1; a distance is never negative.
     apart, seeds_apart = np.maximum(1.0 - cosine, 0.0), np.maximum(1.0 - seed, 0.0)
-    index, has_unit = np.full(len(apart), np.nan), seeds_apart > 0.0
-    index[has_unit] = divergence_index(apart[has_unit], seeds_apart[has_unit])
+    index, has_unit = np.full(len(apart), np.nan), seeds_apart > _ALIKE
+    if has_unit.any():
+        index[has_unit] = divergence_index(apart[has_unit], seeds_apart[has_unit])
     return cosine, index
 
 

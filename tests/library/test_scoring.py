@@ -173,6 +173,9 @@ def test_a_prompt_whose_seeds_sound_alike_has_no_divergence_index(ear: Ear) -> N
     assert median_of(divergence) == np.median(divergence[1:])
     with pytest.raises(MetricError, match="equal seeds"):
         median_of(divergence[:1])
+    cosine, divergence = pair_embedding_scores(embed_banks(ear, replace(heard, second=heard.full)))
+    assert np.isfinite(cosine).all()
+    assert np.isnan(divergence).all()
 
 
 def test_clips_of_another_rate_are_not_scored(ear: Ear) -> None:

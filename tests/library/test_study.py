@@ -1,16 +1,10 @@
 """A study end to end on a tiny checkpoint: what it writes, loads again, keeps and reports."""
 
 import json
-import multiprocessing
-import os
-import signal
-import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from ptq.adms.audioldm import AudioLDM
 from ptq.audio import read_clip
@@ -18,20 +12,9 @@ from ptq.errors import Cancelled, CheckpointError
 from ptq.presets import preset
 from ptq.report import Report
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import StudyConfig
 from ptq.study_events import Stage, StudyEvent
-from tests.calibrations import drawn
+from tests.studies import CONFIG, NO_EAR, untimed
 
-NO_EAR = "this test has no ear"
-CONFIG = StudyConfig(
-    adm="tiny",
-    quant=preset("w8a8"),
-    prompts=("a dog barks", "rain falls", "a bell rings"),
-    steps=3,
-    seconds=0.64,
-    batch_size=2,
-    calibration=drawn(prompts=2, states=6),
-)
 SCHEMA = {
     "": "schema adm plan settings environment timings_s notes size calibration layers paired pairs",
     "adm": "id family source",
@@ -43,11 +26,6 @@ SCHEMA = {
     "paired": "latent_sqnr_db log_mel_l1_db lsd_db",
     "pairs.0": "prompt seed reference quantized",
 }
-
-
-def untimed(report: Report) -> str:
-    """A report's text without the only thing that differs between two runs of a study."""
-    return replace(report, timings_s={}).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -146,90 +124,6 @@ def test_another_seed_or_model_is_another_run(tiny_adm: AudioLDM) -> None:
     assert identity != replace(CONFIG, seed=1).identity(tiny_adm.source_hash)
     assert identity != replace(CONFIG, quant=preset("w4a8")).identity(tiny_adm.source_hash)
     assert identity != CONFIG.identity("another model")
-
-
-# --- killed at any moment --------------------------------------------------------------------
-
-# One event of every stage, in the order of the stages; the count says how many come before it.
-KILLS = [
-    (Stage.PLAN, 0),
-    (Stage.REFERENCE, 0),
-    (Stage.CALIBRATE, 1),
-    (Stage.QUANTIZE, 0),
-    (Stage.ESTIMATE, 0),
-    (Stage.SECOND_SEED, 1),
-    (Stage.SCORE, 0),
-    (Stage.REPORT, 0),
-]
-
-
-def _killed_at_event(folder: Path, runs: Path, stage: Stage, count: int) -> None:
-    """Run the study in this process until one event of a stage, and die."""
-    torch.set_num_threads(1)
-    seen: Counter[Stage] = Counter()
-
-    def die(event: StudyEvent) -> None:
-        if event.stage is stage and seen[stage] == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen[event.stage] += 1
-
-    run_study(CONFIG, AudioLDM("tiny", folder), runs=runs, ear=NO_EAR, on_event=die)
-
-
-def _killed_at_write(folder: Path, runs: Path, count: int) -> None:
-    """Run the study in this process until a partial file is about to get its name, and die."""
-    torch.set_num_threads(1)
-    left = iter(range(count))
-
-    def die(event: str, _arguments: object) -> None:
-        if event == "os.rename" and next(left, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    adm = AudioLDM("tiny", folder)
-    sys.addaudithook(die)
-    run_study(CONFIG, adm, runs=runs, ear=NO_EAR)
-
-
-@pytest.fixture(scope="module")
-def forks() -> multiprocessing.context.ForkServerContext:
-    """Processes that are cheap to start: the server has imported the libraries already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ptq.study", "ptq.adms.audioldm"])
-    return context
-
-
-def test_a_study_killed_in_every_stage_ends_with_the_same_report(
-    forks: multiprocessing.context.ForkServerContext,
-    report: Report,
-    tiny_adm: AudioLDM,
-    tiny_folder: Path,
-    tmp_path: Path,
-) -> None:
-    assert {stage for stage, _ in KILLS} == set(Stage)
-    for stage, count in KILLS:
-        child = forks.Process(target=_killed_at_event, args=(tiny_folder, tmp_path, stage, count))
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL, f"{stage} was not reached"
-    again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
-    assert untimed(again) == untimed(report)
-
-
-def test_a_study_killed_between_writing_and_naming_a_file_ends_with_the_same_report(
-    forks: multiprocessing.context.ForkServerContext,
-    report: Report,
-    tiny_adm: AudioLDM,
-    tiny_folder: Path,
-    tmp_path: Path,
-) -> None:
-    for count in (1, 4, 9):
-        child = forks.Process(target=_killed_at_write, args=(tiny_folder, tmp_path, count))
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
-        assert not list(tmp_path.rglob("report.json"))
-    again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
-    assert untimed(again) == untimed(report)
 
 
 def test_a_stopped_study_keeps_what_is_finished(

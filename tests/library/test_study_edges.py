@@ -29,7 +29,7 @@ from ptq.stages import (
     latents_path,
 )
 from ptq.study import run_folder_of, run_study
-from tests.library.test_study import CONFIG, NO_EAR
+from tests.studies import CONFIG, NO_EAR
 
 
 def test_rules_for_everything_end_with_a_report(tiny_adm: AudioLDM, tmp_path: Path) -> None:
