@@ -1,11 +1,16 @@
-"""How long a study will take, from how long the last one took on this machine."""
+"""How long a study will take, from how long the last one took on this machine.
 
+Before any has finished here, the default study of an embedded model tells, as it was timed on
+another machine.
+"""
+
+import json
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptq.errors import PTQError
+from ptq.errors import CheckpointError, PTQError
 from ptq.report import Report, read_report
 from ptq.results import CalibrationRecord
 from ptq.run_folder import REPORT_NAME
@@ -16,6 +21,7 @@ from ptq.study_events import Stage
 # state for strategies that compare what states do to the layers.
 _CALIBRATION_COST, _COMPARING_COST = 1.8, 3.0
 _COMPARING = ("activation-aware", "density-diversity")
+SHIPPED_PACE = Path(__file__).resolve().parents[1] / "assets" / "pace.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +38,28 @@ class Work:
         return cls(clips=prompts * unit, calibration_clips=calibration * unit)
 
 
-class Pace:
-    """Seconds per unit of work, by model; remembers the last study of each."""
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Seconds that a study will take, and whether this machine has ever been timed."""
 
-    def __init__(self) -> None:
+    seconds: float
+    is_from_here: bool
+
+
+class Pace:
+    """Seconds per unit of work, by model; remembers the last study of each.
+
+    Args:
+        shipped: File of the paces that ship.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+
+    def __init__(self, shipped: Path = SHIPPED_PACE) -> None:
         self._lock = threading.Lock()
-        self._by_adm: dict[str, tuple[Work, Mapping[str, float]]] = {}
+        self._by_adm = _read_paces(shipped)
+        self._timed_here: set[str] = set()
 
     def remember(self, report: Report) -> None:
         """Take the timings of a finished study in."""
@@ -50,16 +72,17 @@ class Pace:
         )
         with self._lock:
             self._by_adm[report.adm.id] = (work, dict(report.timings_s))
+            self._timed_here.add(report.adm.id)
 
-    def estimate_s(self, config: StudyConfig, *, calibrates: bool = True) -> float | None:
-        """Seconds that a study will take; ``None`` before any study of the model has finished.
+    def forecast(self, config: StudyConfig, *, calibrates: bool = True) -> Forecast | None:
+        """How long a study will take; ``None`` for a model of which no study has been timed.
 
         Args:
             config: The study.
             calibrates: Whether it measures its ranges itself.
         """
         with self._lock:
-            known = self._by_adm.get(config.adm)
+            known, here = self._by_adm.get(config.adm), config.adm in self._timed_here
         if known is None or known[0].clips <= 0:
             return None
         last, timings_s = known
@@ -77,7 +100,20 @@ class Pace:
         rate_s = cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
         if last.calibration_clips > 0 and calibrate_s > 0:
             rate_s = calibrate_s / last.calibration_clips
-        return per_clip_s * wanted.clips + rate_s * wanted.calibration_clips + once_s
+        seconds = per_clip_s * wanted.clips + rate_s * wanted.calibration_clips + once_s
+        return Forecast(seconds=seconds, is_from_here=here)
+
+
+def _read_paces(file: Path) -> dict[str, tuple[Work, Mapping[str, float]]]:
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {adm: (Work.of(**pace["work"]), pace["timings_s"]) for adm, pace in found.items()}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"The paces in {file.name} cannot be read ({error}); restore them from git."
+        ) from error
 
 
 def _measured_prompts(calibration: CalibrationRecord | None) -> int:

@@ -15,7 +15,7 @@ from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
 from app.jobs import JobRegistry
-from app.pace import Pace, recent_reports
+from app.pace import Forecast, Pace, recent_reports
 from app.prompt_map import PromptMap
 from app.rules import Draft, draft_plan
 from app.settings import Settings
@@ -63,14 +63,14 @@ class Ticket:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What to expect of a study: seconds, if a study of the model has ever finished here.
+    """What to expect of a study, and how long it will take if any of the model was ever timed.
 
     ``ships_calibration`` says that the ranges that the model ships with are just those asked for,
     ``calibrates`` that the study measures its own.
     """
 
     config: StudyConfig
-    seconds: float | None
+    forecast: Forecast | None
     is_finished: bool
     ships_calibration: bool
     calibrates: bool
@@ -168,7 +168,7 @@ class Workbench:
         calibrates = needed and shipped is None
         return Estimate(
             config=config,
-            seconds=self._pace.estimate_s(config, calibrates=calibrates),
+            forecast=self._pace.forecast(config, calibrates=calibrates),
             is_finished=(run / REPORT_NAME).exists(),
             ships_calibration=needed and shipped is not None,
             calibrates=calibrates,

@@ -19,12 +19,13 @@ from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
 from assets.recipe.voice_card import write_voice_card
 from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
+from benchmarks.voice_checks import Clips, defects, repeated, spread
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.adms.sampling import NoiseTape, Sampler
 from ptq.memory import keep_freed_memory
-from ptq.metrics import clip_flags, frechet_distance
+from ptq.metrics import frechet_distance
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.embed.judge import Judge
 from ptq.prompts.grammar import Prompt, draw_prompt
@@ -35,7 +36,8 @@ from ptq.report_markdown import table
 CARD_FOLDER = ADMS_FOLDER / "mini-audioldm"
 _FIRST = SEED_OF["tests"]
 _SEED = 11
-Clips = list[NDArray[np.float32]]
+# Of every fifth source one prompt is heard with eight noises.
+_NOISES, _SOURCES_APART = 8, 5
 
 
 def single_prompts(per_source: int) -> list[Prompt]:
@@ -116,13 +118,6 @@ def matched_share(ear: Ear, clips: Clips, prompts: Sequence[Prompt]) -> float:
     return float(np.mean(ear.text_score(clips, texts) > ear.text_score(clips, shifted)))
 
 
-def spread(ear: Ear, clips: Clips, per_source: int) -> float:
-    """Mean pairwise embedding distance between the clips of one source."""
-    rows = ear.embed(clips).reshape(-1, per_source, ear.dim)
-    gaps = np.linalg.norm(rows[:, :, None] - rows[:, None], axis=-1)
-    return float(gaps.sum() / (len(rows) * per_source * (per_source - 1)))
-
-
 def family_distance(ear: Ear, clips: Clips, prompts: Sequence[Prompt]) -> float:
     """Mean Fréchet distance between two families of real clips."""
     lexicon = default_lexicon()
@@ -190,24 +185,33 @@ class Material:
     pairs: Sequence[Prompt]
     real: Clips
     real_pairs: Clips
+    real_again: Clips
     made: Clips
     made_pairs: Clips
+    made_again: Clips
 
     @classmethod
     def gather(cls, adm: AudioLDM, per_source: int, n_pairs: int) -> "Material":
         """Render the real clips and generate the others, or read those that are there."""
         single, pairs = single_prompts(per_source), pair_prompts(n_pairs)
-        made, made_pairs = (
+        again = repeated(single, _NOISES, every=per_source * _SOURCES_APART)
+        made, made_pairs, made_again = (
             ClipBank(name=name, adm=adm, prompts=tuple(p.text for p in asked), seed=_SEED)
-            for name, asked in ((f"single{per_source}", single), (f"pairs{n_pairs}", pairs))
+            for name, asked in (
+                (f"single{per_source}", single),
+                (f"pairs{n_pairs}", pairs),
+                ("again", again),
+            )
         )
         return cls(
             single=single,
             pairs=pairs,
             real=real_clips(single),
             real_pairs=real_clips(pairs),
+            real_again=real_clips(again),
             made=made.samples(),
             made_pairs=made_pairs.samples(),
+            made_again=made_again.samples(),
         )
 
 
@@ -217,12 +221,10 @@ def figures_of(
     """Every figure that real clips have as well."""
     figures: dict[str, dict[str, float]] = {}
     m = material
-    for kind, clips, pairs in (
-        ("generated", m.made, m.made_pairs),
-        ("real", m.real, m.real_pairs),
+    for kind, clips, pairs, again in (
+        ("generated", m.made, m.made_pairs, m.made_again),
+        ("real", m.real, m.real_pairs, m.real_again),
     ):
-        flags = [clip_flags(clip) for clip in (*clips, *pairs)]
-        defects = sum(flag.silent or flag.clipped or flag.nan for flag in flags)
         figures[kind] = {
             "source named (top 1)": float(top1(judge, clips, m.single).mean()),
             **both_in_top3(judge, pairs, m.pairs),
@@ -230,7 +232,8 @@ def figures_of(
             "FD to the reference bank": frechet_distance(ear.bank, ear.embed(clips + pairs)),
             "mean FD between two families": family_distance(ear, clips, m.single),
             "spread within a source": spread(ear, clips, per_source),
-            "silent, clipped or NaN clips": float(defects),
+            "spread within a prompt": spread(ear, again, _NOISES),
+            "silent, clipped, cut or NaN clips": defects([*clips, *pairs, *again]),
         }
     return figures
 

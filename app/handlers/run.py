@@ -13,7 +13,7 @@ from app.messages import message_of
 from app.present import job_bar, pair_player
 from app.run_tables import runs_table
 from app.study_request import StudyRequest
-from app.workbench import Workbench
+from app.workbench import Estimate, Workbench
 from ptq.errors import PTQError
 
 # Bar, live prompts, player, timer, start button, finished run, runs table.
@@ -38,7 +38,7 @@ class RunHandlers:
             return {"tone": Tone.ERROR, "title": "Not ready to run", "lines": [message_of(error)]}
         config, n = found.config, len(found.config.prompts)
         what = f"{n} {'pair' if n == 1 else 'pairs'} with {config.quant.name} on {config.adm}"
-        title = f"{what}: {_how_long(found.seconds, is_finished=found.is_finished)}"
+        title = f"{what}: {_how_long(found)}"
         lines = [_WHAT_RUNS.format(n=n)]
         if found.ships_calibration:
             lines.append(_SHIPPED)
@@ -114,12 +114,13 @@ _MEASURED = (
 )
 
 
-def _how_long(seconds: float | None, *, is_finished: bool) -> str:
-    if is_finished:
+def _how_long(found: Estimate) -> str:
+    if found.is_finished:
         return "finished before, opens at once"
-    if seconds is None:
+    if found.forecast is None:
         return "no run of this model has finished here yet, so its time is unknown"
-    return f"about {in_words(seconds)}"
+    where = "" if found.forecast.is_from_here else " on two idle cores"
+    return f"about {in_words(found.forecast.seconds)}{where}"
 
 
 def _request(inputs: tuple[Any, ...]) -> StudyRequest:

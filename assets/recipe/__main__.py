@@ -18,6 +18,7 @@ from assets.recipe.dataset import Dataset
 from assets.recipe.ear import EarStage
 from assets.recipe.gallery import SETTINGS, GalleryStage, calibrate
 from assets.recipe.judge import JudgeStage
+from assets.recipe.pace import write_pace
 from assets.recipe.parallel import joined_group, world_size
 from assets.recipe.voice_stages import VoiceStages
 from ptq.adms.loading import load_adm
@@ -102,6 +103,10 @@ def _sensitivities(_: argparse.Namespace) -> None:
         raise SystemExit(measured)
 
 
+def _pace(_: argparse.Namespace) -> None:
+    write_pace(load_adm(find_adm("mini-audioldm")), ASSETS / "pace.json")
+
+
 STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "judge": _judge,
     "ear": _ear,
@@ -116,6 +121,7 @@ STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "calibration": _calibration,
     "gallery": _gallery,
     "sensitivities": _sensitivities,
+    "pace": _pace,
 }
 
 

@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.robustness import CALIBRATED, conditions
 from benchmarks.toolkit_weights import with_weights
 from benchmarks.toolkits import weights_alone
+from benchmarks.voice_checks import defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.allocate import Allocation
 from ptq.config import QuantConfig, parse_rules
@@ -98,6 +100,17 @@ def test_activations_change_where_the_preset_quantizes_them_and_weights_never(
             quantized = before.scheme.activation is not None and words != KEPT
             assert (after.scheme.activation is not None) == quantized
     assert len(set(activation_cases())) == len(activation_cases())
+
+
+def test_a_clip_that_breaks_off_is_cut_and_one_that_dies_away_is_not() -> None:
+    seconds = np.arange(2 * 16_000) / 16_000
+    tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
+    knock = (tone * np.exp(-30 * seconds)).astype(np.float32)  # 26 dB in a tenth of a second
+    broken, paused = tone.copy(), tone.copy()
+    broken[16_000:] = 0.0
+    paused[16_000:24_000] = 0.0
+    assert [is_cut(clip) for clip in (tone, knock, broken, paused)] == [False, False, True, False]
+    assert defects([tone, broken, 0 * tone]) == 2
 
 
 def test_verdicts_are_corrected_for_their_number() -> None:

@@ -114,10 +114,11 @@ def test_an_estimate_follows_the_last_run(workbench: Workbench, finished: tuple[
     same = workbench.estimate(REQUEST)
     longer = workbench.estimate(replace(REQUEST, steps=8))
     assert same.is_finished
-    assert same.seconds is not None
-    assert longer.seconds is not None
+    assert same.forecast is not None
+    assert longer.forecast is not None
     assert not longer.is_finished
-    assert longer.seconds > same.seconds
+    assert longer.forecast.is_from_here
+    assert longer.forecast.seconds > same.forecast.seconds
 
 
 def test_the_default_run_of_the_embedded_model_has_nothing_to_calibrate(
@@ -134,7 +135,10 @@ def test_the_default_run_of_the_embedded_model_has_nothing_to_calibrate(
         strategy=DEFAULT_STRATEGY,
         covering=DEFAULT_COVERING,
     )
-    assert workbench.estimate(default).ships_calibration
+    usual = workbench.estimate(default)
+    assert usual.ships_calibration
+    assert usual.forecast is not None  # it ships, for a host where nothing has run yet
+    assert not usual.forecast.is_from_here
     assert not workbench.estimate(default).calibrates
     other = workbench.estimate(replace(default, steps=10))
     assert not other.ships_calibration
