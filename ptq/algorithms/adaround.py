@@ -7,6 +7,7 @@ annealing are kept; its batches of inputs are not needed, since H says all that 
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,12 +25,17 @@ _PULL = 10.0
 _EDGE = 1e-4
 
 
+def _do_nothing() -> None:
+    """The default for ``on_step``."""
+
+
 def adaround_codes(
     rows: Tensor,
     start: QuantizedWeight,
     scheme: WeightScheme,
     moment: Tensor,
     iterations: int = ITERATIONS,
+    on_step: Callable[[], None] = _do_nothing,
 ) -> QuantizedWeight:
     """Return ``start`` with learnt codes; no output gets worse.
 
@@ -39,10 +45,11 @@ def adaround_codes(
         scheme: what ``start`` was made with.
         moment: second moment of the inputs (columns, columns), symmetric.
         iterations: gradient steps.
+        on_step: called before each; what it raises ends the training.
     """
     moment = moment.float()
     soft = SoftCodes(rows.float(), start, scheme)
-    _train(soft, rows.float(), moment, iterations)
+    _train(soft, rows.float(), moment, iterations, on_step)
     return start.improved(soft.hard(), rows, moment)
 
 
@@ -80,12 +87,19 @@ class SoftCodes:
         return (self._floor + up + self._zero_point).clamp(*self._limits)
 
 
-def _train(soft: SoftCodes, rows: Tensor, moment: Tensor, iterations: int) -> None:
+def _train(
+    soft: SoftCodes,
+    rows: Tensor,
+    moment: Tensor,
+    iterations: int,
+    on_step: Callable[[], None] = _do_nothing,
+) -> None:
     optimizer = torch.optim.Adam([soft.logits], lr=_RATE)
     # In units of what rounding to nearest costs on average; the pull, a mean, then fits any layer.
     unit = float(moment.diagonal().mean()) * float(soft._scale.square().mean()) / 12 * rows.numel()
     warm = round(_WARM_UP * iterations)
     for step in range(iterations):
+        on_step()
         optimizer.zero_grad()
         loss = output_error(rows, soft.weight(), moment).sum() / max(unit, 1e-30)
         if step >= warm:

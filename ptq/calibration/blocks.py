@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ptq.adms.sampling import ShouldStop
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.brecq import ITERATIONS, BlockData, BlockLayer, Call, brecq_codes
 from ptq.calibration.replay import Replay
@@ -57,15 +58,14 @@ def reconstructed_weights(
     parts = replay.adm.parts()
     found: dict[str, QuantizedWeight] = {}
     for name, data in _recorded(replay, tuple(members)):
-        if replay.should_stop():
-            raise Cancelled(f"Stopped before {name} was reconstructed.")
         targets = {
             info.name: rounding_target(
                 weight_rows(get_layer(parts, info.name), info), schemes[info.name], info, stats
             )
             for info in members[name]
         }
-        block = _Block(name, get_layer(parts, name), members[name], targets)
+        module = get_layer(parts, name)
+        block = _Block(name, module, members[name], targets, replay.should_stop)
         layers = {
             info.name: BlockLayer(
                 rows=targets[info.name].rows,
@@ -87,11 +87,15 @@ class _Block:
         module: nn.Module,
         infos: Sequence[LayerInfo],
         targets: Mapping[str, RoundingTarget],
+        should_stop: ShouldStop,
     ) -> None:
+        self._name, self._should_stop = name, should_stop
         self._module, self._infos, self._targets = module, infos, targets
         self._keys = {info.name: f"{info.name.removeprefix(name + '.')}.weight" for info in infos}
 
     def __call__(self, estimates: Mapping[str, Tensor], call: Call) -> Tensor:
+        if self._should_stop():
+            raise Cancelled(f"Stopped while {self._name} was reconstructed.")
         weights = {
             self._keys[info.name]: from_rows(
                 self._targets[info.name].effective(estimates[info.name]),

@@ -1,9 +1,8 @@
 """Chooses the codes of the weights whose rounding looks at what the layers are given."""
 
-from types import MappingProxyType
-
 from torch import Tensor
 
+from ptq.adms.sampling import ShouldStop, never_stop
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import adaround_codes
 from ptq.algorithms.gptq import gptq_codes
@@ -20,14 +19,6 @@ from ptq.rounding_target import RoundingTarget, rounding_target
 from ptq.scheme import Rounding, WeightScheme
 from ptq.weights import QuantizedWeight
 
-_METHODS = MappingProxyType(
-    {
-        Rounding.GPTQ: gptq_codes,
-        Rounding.ADAROUND: adaround_codes,
-        Rounding.BRECQ: adaround_codes,  # of layers that are in no block
-    }
-)
-
 
 def rounds_by_data(spec: LayerSpec) -> bool:
     """Whether the codes of a layer depend on the second moments of its input."""
@@ -36,7 +27,11 @@ def rounds_by_data(spec: LayerSpec) -> bool:
 
 
 def rounded_weight(
-    target: RoundingTarget, scheme: WeightScheme, info: LayerInfo, moment: Tensor
+    target: RoundingTarget,
+    scheme: WeightScheme,
+    info: LayerInfo,
+    moment: Tensor,
+    should_stop: ShouldStop = never_stop,
 ) -> QuantizedWeight:
     """Quantize one weight, and round it as its scheme says.
 
@@ -45,12 +40,23 @@ def rounded_weight(
         scheme: with a concrete group size if it is per group.
         info: the layer.
         moment: second moment of the layer's input (columns, columns).
+        should_stop: asked before every step of a training.
+
+    Raises:
+        Cancelled: As soon as ``should_stop`` says so.
     """
+
+    def go_on() -> None:
+        if should_stop():
+            raise Cancelled(f"Stopped while {info.name} was rounded.")
+
     start = quantize_weight(target.rows, scheme, info.columns)
-    method = _METHODS.get(scheme.rounding)
-    if method is None:
-        return start
-    return method(target.rows, start, scheme, target.moment(moment))
+    if scheme.rounding is Rounding.GPTQ:
+        return gptq_codes(target.rows, start, scheme, target.moment(moment))
+    if scheme.rounding.needs_data:  # BRECQ's layers that are in no block, too
+        seen = target.moment(moment)
+        return adaround_codes(target.rows, start, scheme, seen, on_step=go_on)
+    return start
 
 
 def rounded_weights(
@@ -90,5 +96,5 @@ def rounded_weights(
             raise Cancelled(f"Stopped before {info.name} was rounded.")
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]
         target = rounding_target(rows, scheme, info, stats or {})
-        found[info.name] = rounded_weight(target, scheme, info, moment)
+        found[info.name] = rounded_weight(target, scheme, info, moment, replay.should_stop)
     return found

@@ -138,5 +138,5 @@ def test_reconstruction_can_be_stopped(replay: Replay) -> None:
         return len(asked) > 3
 
     stopped = Replay(adm=adm, states=replay.states, should_stop=after_the_replay)
-    with pytest.raises(Cancelled, match=r"before denoiser\..* was reconstructed"):
+    with pytest.raises(Cancelled, match=r"while denoiser\..* was reconstructed"):
         rounded_weights(stopped, plan_of(adm, "denoiser.down_blocks.1.resnets.* = w3 brecq"))

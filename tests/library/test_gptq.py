@@ -198,8 +198,12 @@ def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
 
 
 def test_rounding_stops_when_told_to(tiny_adm: AudioLDM, replay: Replay) -> None:
-    plan = plan_of(tiny_adm, "denoiser.*attn* = w4 gptq")
-    for calls, where in ((0, "step 1 of 3"), (3, "attn1.to_q was rounded")):
+    for calls, where, rounding in (
+        (0, "step 1 of 3", "gptq"),
+        (3, "before .*attn1.to_q was rounded", "gptq"),
+        (9, "while .*attn1.to_q was rounded", "adaround"),
+    ):
+        plan = plan_of(tiny_adm, f"denoiser.*attn* = w4 {rounding}")
         asked: list[None] = []
 
         def enough(calls: int = calls, asked: list[None] = asked) -> bool:
