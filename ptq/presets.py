@@ -3,9 +3,9 @@
 Uniform presets give every layer of the denoiser the same bits, its sensitive ends included: they
 are the naive baseline. ``ptq4adm`` follows the tiers of PTQ4ADM (Vora et al., arXiv 2409.13894):
 4-bit weights, rounded by GPTQ, and 8-bit activations for the layers that bear it, 8 bits for those
-that feed everything and for attention with its feed-forward layers, floating point for the first
-and last convolution and the time and class embeddings. Measured sensitivities say so: in the
-embedded model attention minds four bits most and holds little more than a third of the weights; up
+that feed everything, floating point for the first and last convolution and the time and class
+embeddings. Which bear it, measured sensitivities say: in the embedded model attention and the
+second layer of a feed-forward block mind four bits most and hold a quarter of the weights; up
 samplers and projections of time, which other quantizers of denoisers spare, bear four.
 All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
 Every rule is optional: no architecture has all the layers named here.
@@ -43,8 +43,10 @@ denoiser.down_blocks.0.resnets.0.*         = w8 mse a8 optional
 denoiser.up_blocks.{last}.resnets.{last}.* = w8 mse a8 optional
 denoiser.*conv_shortcut                    = w8 mse a8 optional
 denoiser.*downsamplers.*                   = w8 mse a8 optional
-denoiser.*attentions.*                     = w8 mse a8 optional
 denoiser.*ff.net.2                         = w8 mse a8 optional
+denoiser.*attn*                            = w8 mse a8 optional
+denoiser.*attentions.*proj_in              = w8 mse a8 optional
+denoiser.*attentions.*proj_out             = w8 mse a8 optional
 # the rest bears four bits, rounded so that what a layer puts out stays
 denoiser.*                                 = w4 asym group mse gptq a8 optional
 """

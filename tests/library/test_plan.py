@@ -174,6 +174,7 @@ def test_selective_preset_follows_its_tiers() -> None:
         "down_blocks.1.resnets.0.conv_shortcut": 8,
         "mid_block.attentions.0.proj_in": 8,
         "mid_block.attentions.0.transformer_blocks.0.attn1.to_q": 8,
+        "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj": 4,
         "mid_block.attentions.0.transformer_blocks.0.ff.net.2": 8,
         "up_blocks.2.upsamplers.0.conv": 4,
         "up_blocks.2.resnets.10.conv1": 8,
