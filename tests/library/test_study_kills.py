@@ -34,7 +34,13 @@ KILLS = [
 
 
 def _killed_at_event(
-    folder: Path, runs: Path, stage: Stage, count: int, config: StudyConfig, *, hears: bool
+    folder: Path,
+    runs: Path,
+    stage: Stage,
+    count: int,
+    config: StudyConfig = CONFIG,
+    *,
+    hears: bool = False,
 ) -> None:
     """Run a study in this process until one event of a stage, and die."""
     torch.set_num_threads(1)
@@ -63,6 +69,13 @@ def _killed_at_write(folder: Path, runs: Path, count: int) -> None:
     run_study(CONFIG, adm, runs=runs, ear=NO_EAR)
 
 
+def dies(child: multiprocessing.process.BaseProcess) -> None:
+    """Start a process that is to kill itself."""
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL, "what it was to die of was not reached"
+
+
 @pytest.fixture(scope="module")
 def report(tiny_adm: AudioLDM, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The study, run once without a break."""
@@ -86,14 +99,7 @@ def test_a_study_killed_in_every_stage_ends_with_the_same_report(
 ) -> None:
     assert {stage for stage, _ in KILLS} == set(Stage)
     for stage, count in KILLS:
-        child = forks.Process(
-            target=_killed_at_event,
-            args=(tiny_folder, tmp_path, stage, count, CONFIG),
-            kwargs={"hears": False},
-        )
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL, f"{stage} was not reached"
+        dies(forks.Process(target=_killed_at_event, args=(tiny_folder, tmp_path, stage, count)))
     again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
     assert untimed(again) == untimed(report)
 
@@ -109,14 +115,9 @@ def test_a_study_that_rounds_by_data_and_is_heard_resumes_too(
     whole = run_study(config, tiny_adm, runs=tmp_path / "whole", ear=find_ear())
     assert whole.paired.embedding_cosine is not None  # it was heard
     for stage, count in ((Stage.CALIBRATE, 2), (Stage.QUANTIZE, 1), (Stage.SCORE, 0)):
-        child = forks.Process(
-            target=_killed_at_event,
-            args=(tiny_folder, tmp_path / "killed", stage, count, config),
-            kwargs={"hears": True},
-        )
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL, f"{stage} was not reached"
+        asked = {"config": config, "hears": True}
+        arguments = (tiny_folder, tmp_path / "killed", stage, count)
+        dies(forks.Process(target=_killed_at_event, args=arguments, kwargs=asked))
     again = run_study(config, tiny_adm, runs=tmp_path / "killed", ear=find_ear())
     assert untimed(again) == untimed(whole)
 
@@ -129,10 +130,7 @@ def test_a_study_killed_between_writing_and_naming_a_file_ends_with_the_same_rep
     tmp_path: Path,
 ) -> None:
     for count in (1, 4, 9):
-        child = forks.Process(target=_killed_at_write, args=(tiny_folder, tmp_path, count))
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
+        dies(forks.Process(target=_killed_at_write, args=(tiny_folder, tmp_path, count)))
         assert not list(tmp_path.rglob("report.json"))
     again = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
     assert untimed(again) == untimed(report)

@@ -13,7 +13,7 @@ from ptq.errors import CheckpointError
             "/srv/space/runs/8f87/report.json cannot be read (line 1); delete it.",
             "…/8f87/report.json cannot be read (line 1); delete it.",
         ),
-        ("the plan '/home/me/my plan' is empty", "the plan '…/me/my plan' is empty"),
+        ("the plan '/data/plans/my plan' is empty", "the plan '…/plans/my plan' is empty"),
         ("in /data/adms/tiny/unet: no config.json", "in …/tiny/unet: no config.json"),
         ("choose w4/w8, or a8/t10/mse", "choose w4/w8, or a8/t10/mse"),
         ("there is no folder runs/8f87/packed", "there is no folder runs/8f87/packed"),
