@@ -10,7 +10,7 @@ from ptq.errors import CheckpointError
     ("said", "told"),
     [
         (
-            "/srv/space/runs/8f87/report.json cannot be read (line 1); delete it.",
+            "/data/space/runs/8f87/report.json cannot be read (line 1); delete it.",
             "…/8f87/report.json cannot be read (line 1); delete it.",
         ),
         ("the plan '/data/plans/my plan' is empty", "the plan '…/plans/my plan' is empty"),
