@@ -14,13 +14,12 @@ from ptq.errors import CheckpointError, PTQError
 from ptq.report import Report, read_report
 from ptq.results import CalibrationRecord
 from ptq.run_folder import REPORT_NAME
-from ptq.study_config import StudyConfig
+from ptq.study_config import COMPARING_STRATEGIES, StudyConfig
 from ptq.study_events import Stage
 
 # Of a calibration clip against a full-precision one: hooks, a second pass, and a third of every
 # state for strategies that compare what states do to the layers.
 _CALIBRATION_COST, _COMPARING_COST = 1.8, 3.0
-_COMPARING = ("activation-aware", "density-diversity")
 SHIPPED_PACE = Path(__file__).resolve().parents[1] / "assets" / "pace.json"
 
 
@@ -95,7 +94,7 @@ class Pace:
         calibrate_s = timings_s.get(Stage.CALIBRATE, 0.0)
         once_s = timings_s.get(Stage.QUANTIZE, 0.0)
         per_clip_s = (sum(timings_s.values()) - calibrate_s - once_s) / last.clips
-        compares = config.calibration.strategy in _COMPARING
+        compares = config.calibration.strategy in COMPARING_STRATEGIES
         cost = _COMPARING_COST if compares else _CALIBRATION_COST
         rate_s = cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
         if last.calibration_clips > 0 and calibrate_s > 0:

@@ -32,7 +32,6 @@ from ptq.layer_spec import DENOISER
 from ptq.layers import inventory
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import resolve_plan
-from ptq.presets import preset
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
 from ptq.scheme import LayerScheme
@@ -153,9 +152,9 @@ class Contest:
     def allocation(self, denoiser_bytes: int) -> Allocation:
         """PTQ4ADM's plan whose denoiser takes no more bytes than that, or as many as it can use."""
         layers = self._layers()
-        base = resolve_plan(preset("ptq4adm"), layers)
-        others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
         allocator = allocator_of(self.adm)
+        base = allocator.base
+        others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
         room = denoiser_bytes - self._beside() + others
         return allocator(min(room, allocator.limits()[1]), "equal-bytes")
 

@@ -65,6 +65,9 @@ class Allocator:
         inventory: The model's layers.
         sensitivities: Errors of the measured layers.
 
+    Attributes:
+        base: The base plan.
+
     Raises:
         ConfigError: If a measured layer is missing, or coupled layers were measured differently.
     """
@@ -72,7 +75,7 @@ class Allocator:
     def __init__(
         self, base: QuantPlan, inventory: Sequence[LayerInfo], sensitivities: Sensitivities
     ) -> None:
-        self._base, self._inventory = base, tuple(inventory)
+        self.base, self._inventory = base, tuple(inventory)
         infos = {info.name: info for info in inventory}
         missing = next((name for name in sensitivities.errors if name not in infos), None)
         if missing is not None:
@@ -143,8 +146,8 @@ class Allocator:
 
     def _allocation(self, chosen: Sequence[_Choice], name: str) -> Allocation:
         specs = {spec.name: spec for choice in chosen for spec in choice.specs}
-        layers = tuple(specs.get(spec.name, spec) for spec in self._base.layers)
-        plan = replace(self._base, name=name, layers=layers)
+        layers = tuple(specs.get(spec.name, spec) for spec in self.base.layers)
+        plan = replace(self.base, name=name, layers=layers)
         return Allocation(
             plan=plan,
             error=sum(choice.error for choice in chosen),

@@ -28,7 +28,9 @@ from ptq.scheme import ActivationMode, Balance, WeightScheme
 from ptq.shards import SHARD_BYTES, ShardReader, read_index, verify_shards, write_shards
 from ptq.weights import QuantizedWeight
 
-CHECKPOINT_SCHEMA = 1
+CHECKPOINT_SCHEMA = 2
+# Of a tensor that is not quantized, unless the index says otherwise.
+_USUAL_DTYPE = torch.float32
 
 
 def save_packed(
@@ -56,7 +58,9 @@ def save_packed(
     content = {
         "schema": CHECKPOINT_SCHEMA,
         "plan": json.loads(plan.to_json()),
-        "dtypes": {name: str(tensor.dtype) for name, tensor in floats},
+        "dtypes": {
+            name: str(tensor.dtype) for name, tensor in floats if tensor.dtype != _USUAL_DTYPE
+        },
         "extra": dict(extra or {}),
     }
 
@@ -89,7 +93,7 @@ def load_packed(folder: Path, parts: Mapping[str, nn.Module]) -> QuantPlan:
             set_layer_(parts, name, layer)
         dtypes = index.content.get("dtypes", {})
         for name, tensor in _float_tensors(parts, layers.values()):
-            _restore_(tensor, reader.read(name), name, dtypes.get(name))
+            _restore_(tensor, reader.read(name), name, dtypes.get(name, str(_USUAL_DTYPE)))
     return plan
 
 
@@ -248,7 +252,7 @@ def _read_quantizer(
 
 
 @torch.no_grad()
-def _restore_(target: Tensor, saved: Tensor, name: str, dtype: str | None) -> None:
+def _restore_(target: Tensor, saved: Tensor, name: str, dtype: str) -> None:
     if target.shape != saved.shape or str(target.dtype) != dtype:
         raise CheckpointError(
             f"'{name}' was saved as {dtype} {tuple(saved.shape)}, the model has {target.dtype}"

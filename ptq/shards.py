@@ -1,4 +1,8 @@
-"""A folder of safetensors shards with a JSON index: named tensors, hashed, written atomically."""
+"""A folder of safetensors shards with a JSON index: named tensors, hashed, written atomically.
+
+The index is part of what a model takes on disk: it is written without spaces, and does not repeat
+the names that the shards' own headers hold.
+"""
 
 import hashlib
 import json
@@ -22,16 +26,14 @@ SHARD_BYTES = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What lies where.
+    """What a folder holds.
 
     Attributes:
         content: JSON values that describe the tensors; the caller's.
-        tensors: shard of each tensor.
         sha256: hash of each shard.
     """
 
     content: Mapping[str, Any]
-    tensors: Mapping[str, str]
     sha256: Mapping[str, str]
 
 
@@ -48,15 +50,13 @@ def write_shards(
     shard of them is held in memory.
     """
     with _replacing(folder) as partial:
-        placed: dict[str, str] = {}
         sha256: dict[str, str] = {}
         for number, shard in enumerate(_batches(tensors, shard_bytes), start=1):
             name = f"weights-{number:05d}.safetensors"
             save_file(shard, partial / name)
-            placed.update(dict.fromkeys(shard, name))
             sha256[name] = _file_sha256(partial / name)
-        index = {"content": dict(content), "tensors": placed, "sha256": sha256}
-        (partial / INDEX_NAME).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        index = json.dumps({"content": dict(content), "sha256": sha256}, separators=(",", ":"))
+        (partial / INDEX_NAME).write_text(index, encoding="utf-8")
 
 
 def read_index(folder: Path) -> ShardIndex:
@@ -68,16 +68,12 @@ def read_index(folder: Path) -> ShardIndex:
     path = folder / INDEX_NAME
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        index = ShardIndex(
-            content=dict(data["content"]),
-            tensors=dict(data["tensors"]),
-            sha256=dict(data["sha256"]),
-        )
+        index = ShardIndex(content=dict(data["content"]), sha256=dict(data["sha256"]))
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no {path}; name the folder that was saved.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); save the model again.") from error
-    for name in {*index.tensors.values(), *index.sha256}:
+    for name in index.sha256:
         if Path(name).name != name:
             raise CheckpointError(f"{path} points to '{name}', outside its folder; do not use it.")
     return index
@@ -89,11 +85,11 @@ def verify_shards(folder: Path, index: ShardIndex) -> None:
     Raises:
         CheckpointError: for a shard that is missing or whose content has changed.
     """
-    for name in sorted({*index.tensors.values(), *index.sha256}):
+    for name, sha256 in sorted(index.sha256.items()):
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"the shard {path} is missing; save the model again.")
-        if _file_sha256(path) != index.sha256.get(name):
+        if _file_sha256(path) != sha256:
             raise CheckpointError(f"the shard {path} does not match its hash; save it again.")
 
 
@@ -102,16 +98,24 @@ class ShardReader:
 
     def __init__(self, folder: Path, index: ShardIndex) -> None:
         self._folder, self._index = folder, index
-        self._open: dict[str, Any] = {}
+        self._shards: dict[str, Any] = {}
 
     def __enter__(self) -> "ShardReader":
+        for name in self._index.sha256:
+            try:
+                shard: Any = safe_open(self._folder / name, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(
+                    f"{self._folder / name} cannot be read ({error}); save it again."
+                ) from error
+            self._shards.update(dict.fromkeys(shard.keys(), shard))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.clear()
+        self._shards.clear()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._index.tensors
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shards)
 
     def read(self, name: str) -> Tensor:
         """Return the tensor called ``name``.
@@ -119,19 +123,11 @@ class ShardReader:
         Raises:
             CheckpointError: when it is missing or cannot be read.
         """
-        if name not in self:
+        if name not in self._shards:
             raise CheckpointError(
                 f"{self._folder} holds no tensor '{name}'; it was saved from another model."
             )
-        shard = self._index.tensors[name]
-        try:
-            if shard not in self._open:
-                self._open[shard] = safe_open(self._folder / shard, framework="pt")
-            tensor: Tensor = self._open[shard].get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"'{name}' in {self._folder / shard} cannot be read ({error}); save it again."
-            ) from error
+        tensor: Tensor = self._shards[name].get_tensor(name)
         return tensor
 
 
@@ -181,7 +177,7 @@ def stored_bytes(folder: Path) -> dict[str, int]:
     index = read_index(folder)
     found: dict[str, int] = {}
     with ShardReader(folder, index) as reader:
-        for name in index.tensors:
+        for name in reader:
             owner = name.rpartition("/")[0] or name.rpartition(".")[0]
             found[owner] = found.get(owner, 0) + reader.read(name).nbytes
     return found

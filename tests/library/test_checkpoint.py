@@ -171,7 +171,7 @@ def test_an_index_cannot_reach_outside(tmp_path: Path) -> None:
     save_packed(tmp_path / "model", parts, plan)
     path = tmp_path / "model" / "index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    index["tensors"]["denoiser.0.bias"] = "../secret.safetensors"
+    index["sha256"]["../secret.safetensors"] = "0" * 64
     path.write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(CheckpointError, match="outside"):
         load_packed(tmp_path / "model", build())

@@ -23,7 +23,7 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
+from ptq.study_config import COMPARING_STRATEGIES, STRATEGY_NAMES, CalibrationSettings, StudyConfig
 from tests.calibrations import drawn
 
 STEPS, PROMPTS = 5, 6
@@ -54,8 +54,10 @@ def test_every_strategy_chooses_so_many_states_and_the_same_again(
     everything: NDArray[np.int64],
     signatures: Signatures,
 ) -> None:
+    asked: list[int] = []
+
     def measure(states: NDArray[np.int64]) -> Signatures:
-        assert len(states) == len(everything)
+        asked.append(len(states))
         return signatures
 
     candidates = Candidates(pool=pool, measure=measure)
@@ -68,6 +70,8 @@ def test_every_strategy_chooses_so_many_states_and_the_same_again(
         assert (chosen >= 0).all()
         assert (chosen.max(axis=0) < [PROMPTS, STEPS]).all()
         assert (strategy.states(candidates, count, 0) == chosen).all()
+    # Asked for every state at once, by those that are known to need it.
+    assert set(asked) == ({len(everything)} if strategy.id in COMPARING_STRATEGIES else set())
 
 
 def test_the_names_that_need_no_torch_are_those_of_the_strategies() -> None:
