@@ -10,11 +10,10 @@ from ptq.errors import ConfigError
 from ptq.observers import BINS, CalibrationStats, LayerStats
 from ptq.plan import QuantPlan
 from ptq.ranges import static_qparams
-from ptq.scheme import ActivationMode, ActivationScheme
+from ptq.scheme import ActivationScheme
 
 Array = NDArray[np.float64]
 _HALVES = ("", " (hidden half)", " (skip half)")
-_FLOAT_BITS = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,9 +150,7 @@ def _beyond_pct(edges: Array, shares: Array, low: float, high: float) -> float:
 def _static_scheme(plan: QuantPlan, name: str) -> ActivationScheme | None:
     spec = next((spec for spec in plan.layers if spec.name == name), None)
     scheme = spec.scheme.activation if spec is not None else None
-    if scheme is None or scheme.mode is not ActivationMode.STATIC or scheme.bits >= _FLOAT_BITS:
-        return None
-    return scheme
+    return scheme if scheme is not None and scheme.is_static else None
 
 
 def _levels(stats: LayerStats, scheme: ActivationScheme, half: int, bucket: int) -> Array:

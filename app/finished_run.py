@@ -8,7 +8,7 @@ from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.errors import ConfigError
 from ptq.observers import CalibrationStats
-from ptq.plan import QuantPlan
+from ptq.plan import QuantPlan, read_plan
 from ptq.report import Report, read_report
 from ptq.results import PairRecord
 from ptq.run_folder import REPORT_NAME
@@ -70,8 +70,12 @@ class FinishedRun:
         return read_clip(self.path / pair.reference), read_clip(self.path / pair.quantized)
 
     def plan(self) -> QuantPlan:
-        """What was done to every layer."""
-        return QuantPlan.from_json((self.path / PLAN).read_text(encoding="utf-8"))
+        """What was done to every layer.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        return read_plan(self.path / PLAN)
 
     def calibration(self) -> CalibrationManifest | None:
         """What calibration was made of; ``None`` where the plan needed none."""

@@ -19,7 +19,7 @@ from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
 from assets.recipe.voice_card import write_voice_card
 from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
-from benchmarks.voice_checks import Clips, defects, repeated, spread
+from benchmarks.voice_checks import Clips, cuts_found, defects, repeated, spread
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import ADMS_FOLDER, find_adm
@@ -234,6 +234,7 @@ def figures_of(
             "spread within a source": spread(ear, clips, per_source),
             "spread within a prompt": spread(ear, again, _NOISES),
             "silent, clipped, cut or NaN clips": defects([*clips, *pairs, *again]),
+            "of clips cut in half, found": cuts_found(clips),
         }
     return figures
 

@@ -12,8 +12,9 @@ from ptq.prompts.grammar import Prompt
 
 Clips = list[NDArray[np.float32]]
 _FRAME_S = 0.01
-# What falls by so much within two frames, and does not come back, was cut: sounds die away slower.
-_FALL_DB, _FLOOR_DB = 40.0, -100.0
+# What falls by so much within two frames, and does not come back, was cut: most sounds die away
+# slower. Beeps and clicks do not, but then the clip's others end nearly as suddenly.
+_FALL_DB, _LIKE_FALL_DB, _FLOOR_DB = 40.0, 30.0, -100.0
 _LEAST_SILENCE_S = 0.25
 
 
@@ -25,7 +26,9 @@ def is_cut(clip: NDArray[np.float32]) -> bool:
     levels = 10.0 * np.log10(power)
     loudest_after = np.maximum.accumulate(levels[::-1])[::-1]
     last = len(levels) - round(_LEAST_SILENCE_S / _FRAME_S)
-    return bool((levels[: last - 2] - loudest_after[2:last] >= _FALL_DB).any())
+    ends = np.flatnonzero(levels[: last - 2] - loudest_after[2:last] >= _FALL_DB)
+    falls = np.flatnonzero(levels[:-2] - levels[2:] >= _LIKE_FALL_DB)
+    return len(ends) > 0 and not (falls < ends[0] - 2).any()
 
 
 def defects(clips: Clips) -> float:
@@ -33,6 +36,13 @@ def defects(clips: Clips) -> float:
     flags = [clip_flags(clip) for clip in clips]
     broken = [flag.silent or flag.clipped or flag.nan for flag in flags]
     return float(sum(bad or is_cut(clip) for bad, clip in zip(broken, clips, strict=True)))
+
+
+def cuts_found(clips: Clips) -> float:
+    """Share of clips that would be found if their second half were missing."""
+    return float(
+        np.mean([is_cut(clip * (np.arange(len(clip)) < len(clip) // 2)) for clip in clips])
+    )
 
 
 def spread(ear: Ear, clips: Clips, alike: int) -> float:

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from ptq.config import QuantConfig, QuantRule
 from ptq.errors import ConfigError
-from ptq.layer_spec import DENOISER, FLOAT_BITS, LayerInfo, LayerSpec
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.sensitivities import Sensitivities
 
@@ -199,8 +199,7 @@ def _choices(
 
 def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
     """Bits of a layer's weights, 16 each where they are kept; scales are not counted."""
-    weight = spec.scheme.weight
-    return info.parameters * (FLOAT_BITS if weight is None else weight.bits)
+    return info.parameters * spec.scheme.weight_bits
 
 
 def _solve(

@@ -16,7 +16,7 @@ from ptq.banks import Banks, Ear, ear_id, embed_banks
 from ptq.calibration.shipped import shipped_calibration
 from ptq.checkpoint import packed_bytes
 from ptq.errors import LayerError, MetricError
-from ptq.layer_spec import DENOISER, FLOAT_BITS
+from ptq.layer_spec import DENOISER
 from ptq.layers import get_layer, named_tensors
 from ptq.metrics import free_running_sqnr_db
 from ptq.plan import QuantPlan
@@ -233,17 +233,16 @@ def layer_records(
     stored = stored_bytes(study.run.path / PACKED)
     found = []
     for spec in plan.layers:
-        weight, activation = spec.scheme.weight, spec.scheme.activation
         sqnr = None
-        if weight is not None:
+        if spec.scheme.weight is not None:
             weights = (_weight(adm, spec.name) for adm in (study.adm, quantized))
             sqnr = _finite_db(sqnr_db(*weights))
         found.append(
             LayerRecord(
                 name=spec.name,
                 kind=kinds[spec.name],
-                w_bits=weight.bits if weight else FLOAT_BITS,
-                a_bits=activation.bits if activation else FLOAT_BITS,
+                w_bits=spec.scheme.weight_bits,
+                a_bits=spec.scheme.activation_bits,
                 bytes=stored.get(spec.name, 0),
                 executed="float" if spec.scheme.keeps else "simulated",
                 sqnr_db=sqnr,

@@ -24,7 +24,7 @@ from ptq.packing import pack_codes, unpack_codes
 from ptq.plan import QuantPlan
 from ptq.quantize import check_plan
 from ptq.quantized_layer import CORRECTION_BUFFERS, Corrections, QuantizedLayer, channel_axis
-from ptq.scheme import ActivationMode, Balance, WeightScheme
+from ptq.scheme import Balance, WeightScheme
 from ptq.shards import SHARD_BYTES, ShardReader, read_index, verify_shards, write_shards
 from ptq.weights import QuantizedWeight
 
@@ -167,7 +167,7 @@ def _packed_tensors(spec: LayerSpec, layer: QuantizedLayer) -> Iterator[tuple[st
         if buffer is not None:
             yield f"{spec.name}/{name}", buffer.cpu()
     quantizer = layer.input_quantizer
-    if quantizer is not None and quantizer.scheme.mode is ActivationMode.STATIC:
+    if quantizer is not None and quantizer.scheme.is_static:
         yield f"{spec.name}/input_scale", quantizer.scale.cpu()
         yield f"{spec.name}/input_zero_point", quantizer.zero_point.cpu()
 
@@ -235,10 +235,10 @@ def _read_quantizer(
     reader: ShardReader, spec: LayerSpec, info: LayerInfo
 ) -> ActivationQuantizer | None:
     scheme = spec.scheme.activation
-    if scheme is None or scheme.bits == 16:
+    if scheme is None or not scheme.quantizes:
         return None
     table = None
-    if scheme.mode is ActivationMode.STATIC:
+    if scheme.is_static:
         quant_min, quant_max = code_limits(scheme.bits, symmetric=False)
         table = QParams(
             scale=reader.read(f"{spec.name}/input_scale").clone(),

@@ -75,15 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     plan_options(add("layers", _layers, "adm"))
     prompts = add("prompts", _prompts, "adm")
     prompts.add_argument(
-        "-n", "--prompts", type=int, help="8, or as many as the file has, if not given"
+        "-n", "--prompts", type=int, help="if not given, as many as the file has, and at least 8"
     )
     prompts.add_argument("--seed", type=int, default=0)
     prompts.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl to audit")
     prompts.add_argument("--out", type=Path, help="where to write them, one a line")
-    for name, command in (("calibrate", _calibrate), ("quantize", _quantize), ("study", _study)):
-        options = add(name, command, "adm")
-        study_options(options)
-    options.add_argument("--link", type=Path, help="also make this path point to the run")
+    study_options(add("calibrate", _calibrate, "adm"))
+    study_options(add("quantize", _quantize, "adm"))
+    study = add("study", _study, "adm")
+    study_options(study)
+    study.add_argument("--link", type=Path, help="also make this path point to the run")
     measure = add("sensitivity", _sensitivity, "adm")
     study_options(measure)
     sensitivity_options(measure)

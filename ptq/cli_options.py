@@ -1,6 +1,7 @@
 """What the command line's flags say: rules, sampling and studies."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
+
+_PROMPTS = 8
 
 
 def plan_options(sub: argparse.ArgumentParser) -> None:
@@ -27,28 +30,40 @@ def sampling_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--guidance", type=float, help="as the model declares it, if not given")
     sub.add_argument("--seconds", type=float, default=5.12)
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", choices=["cpu"], default="cpu")
+    sub.add_argument("--device", choices=["cpu"], default="cpu", help="the only one so far")
 
 
 def study_options(sub: argparse.ArgumentParser) -> None:
     """Add everything that a study takes."""
     plan_options(sub)
     sampling_options(sub)
-    sub.add_argument("-n", "--prompts", type=int, default=8, help="drawn from the final suite")
-    sub.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl of prompts")
-    sub.add_argument("--calibration", choices=STRATEGY_NAMES, default=CalibrationSettings.strategy)
-    sub.add_argument("--calibration-prompts", type=int, default=CalibrationSettings.prompts)
+    asked = sub.add_mutually_exclusive_group()
+    asked.add_argument("-n", "--prompts", type=int, help=f"drawn from the final suite: {_PROMPTS}")
+    asked.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl of prompts")
+    _calibration_options(sub)
+    sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")
+    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+
+
+def _calibration_options(sub: argparse.ArgumentParser) -> None:
+    """Add what says how a study is calibrated, each ``None`` where it is not given."""
+    usual = CalibrationSettings()
+    sub.add_argument(
+        "--calibration", dest="strategy", choices=STRATEGY_NAMES, help=f"{usual.strategy}"
+    )
+    count = sub.add_mutually_exclusive_group()
+    count.add_argument("--calibration-prompts", type=int, help=f"how many: {usual.prompts}")
+    count.add_argument(
+        "--calibration-file", type=Path, help="txt, csv or jsonl of the prompts to calibrate on"
+    )
     sub.add_argument(
         "--covering",
         action=argparse.BooleanOptionalAction,
-        default=CalibrationSettings.covering,
         help="calibration prompts that cover most, or drawn ones",
     )
-    sub.add_argument("--calibration-states", type=int, default=CalibrationSettings.states)
-    sub.add_argument("--calibration-seed", type=int, default=CalibrationSettings.seed)
-    sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")
+    sub.add_argument("--calibration-states", type=int, help=f"{usual.states}")
+    sub.add_argument("--calibration-seed", type=int, help=f"{usual.seed}")
     sub.add_argument("--calibration-from", type=Path, help="run whose calibration serves again")
-    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
 
 
 def check_folder(path: Path) -> None:
@@ -93,9 +108,8 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
     if arguments.prompt_file is not None:
         prompts = read_prompts(arguments.prompt_file)
     else:
-        drawn = draw_suite(
-            Suite.FINAL, arguments.prompts, arguments.seed, lexicon_of(arguments.adm)
-        )
+        count = _PROMPTS if arguments.prompts is None else arguments.prompts
+        drawn = draw_suite(Suite.FINAL, count, arguments.seed, lexicon_of(arguments.adm))
         prompts = tuple(prompt.text for prompt in drawn)
     return StudyConfig(
         adm=arguments.adm,
@@ -113,14 +127,30 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
 def _calibration(arguments: argparse.Namespace) -> CalibrationSettings:
     from ptq.calibration.folder import CalibrationFolder
 
-    if arguments.calibration_from is not None:
-        inside = arguments.calibration_from / "calibration"
-        path = inside if inside.is_dir() else arguments.calibration_from
-        return CalibrationFolder(path=path).settings()
-    return CalibrationSettings(
-        strategy=arguments.calibration,
-        prompts=arguments.calibration_prompts,
-        covering=arguments.covering,
-        states=arguments.calibration_states,
-        seed=arguments.calibration_seed,
-    )
+    texts: tuple[str, ...] | None = None
+    if arguments.calibration_file is not None:
+        texts = tuple(dict.fromkeys(read_prompts(arguments.calibration_file)))
+        if arguments.covering:
+            raise ConfigError(
+                "The prompts of a file are taken as they are; leave --covering out, or write a"
+                " covering set with `python -m ptq prompts`."
+            )
+    flags = {
+        "strategy": arguments.strategy,
+        "prompts": len(texts) if texts else arguments.calibration_prompts,
+        "texts": texts,
+        "covering": False if texts else arguments.covering,
+        "states": arguments.calibration_states,
+        "seed": arguments.calibration_seed,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    if arguments.calibration_from is None:
+        return replace(CalibrationSettings(), **given)
+    if given:
+        raise ConfigError(
+            f"A calibration that is taken over has its own {', '.join(given)}; leave"
+            " --calibration-from out to calibrate anew, or the other calibration flags."
+        )
+    inside = arguments.calibration_from / "calibration"
+    path = inside if inside.is_dir() else arguments.calibration_from
+    return CalibrationFolder(path=path).settings()

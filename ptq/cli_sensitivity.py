@@ -12,9 +12,8 @@ from ptq.cli_options import check_folder
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
-from ptq.resolve import MAX_COMMON_BUCKETS
 from ptq.rule_text import parse_scheme
-from ptq.scheme import ActivationScheme, LayerScheme
+from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, LayerScheme
 from ptq.sensitivities import Sensitivities
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
@@ -145,10 +144,10 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
     asked = [parse_scheme(words.split()).activation for words in schemes]
     known = [spec.scheme.activation for spec in base.layers]
     buckets = lcm(*(scheme.timestep_buckets for scheme in (*asked, *known) if scheme))
-    if buckets > MAX_COMMON_BUCKETS:
+    if buckets > MAX_TIMESTEP_BUCKETS:
         raise ConfigError(
             f"the timestep buckets of the schemes and the plan have {buckets} in common; use"
-            f" numbers that divide one of at most {MAX_COMMON_BUCKETS}."
+            f" numbers that divide one of at most {MAX_TIMESTEP_BUCKETS}."
         )
     static = ActivationScheme(bits=8, timestep_buckets=buckets)
     measured = {

@@ -7,13 +7,13 @@ from math import gcd, prod
 from typing import Any
 
 from ptq.errors import ConfigError
-from ptq.scheme import Balance, Granularity, LayerScheme, WeightScheme
+from ptq.json_values import integer
+from ptq.scheme import FLOAT_BITS, Balance, Granularity, LayerScheme, WeightScheme
 from ptq.spelling import check_keys
 
 # The one part that runs once a timestep.
 DENOISER = "denoiser"
 SCALE_BITS = 16
-FLOAT_BITS = 16
 
 
 class LayerKind(StrEnum):
@@ -122,7 +122,7 @@ class LayerSpec:
         return cls(
             name=str(data["name"]),
             scheme=LayerScheme.from_json(data["scheme"]),
-            split=data.get("split"),
+            split=None if data.get("split") is None else integer(data, "split"),
         )
 
 

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ptq.config import QuantConfig, load_object
-from ptq.errors import ConfigError
-from ptq.layer_spec import FLOAT_BITS, LayerInfo, LayerKind, LayerSpec
+from ptq.errors import CheckpointError, ConfigError
+from ptq.json_values import integer
+from ptq.layer_spec import LayerInfo, LayerKind, LayerSpec
 from ptq.resolve import resolve_layers
-from ptq.scheme import LayerScheme
 from ptq.spelling import check_keys
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LayerSpec",
     "QuantPlan",
     "fp_size_bytes",
+    "read_plan",
     "resolve_plan",
 ]
 
@@ -60,7 +62,7 @@ class QuantPlan:
         weights = sum(info.parameters for _, info in pairs)
         if weights == 0:
             raise ConfigError(f"there are no weights in '{part or 'the model'}'; check the part.")
-        return sum(_weight_bits(spec.scheme) * info.parameters for spec, info in pairs) / weights
+        return sum(spec.scheme.weight_bits * info.parameters for spec, info in pairs) / weights
 
     def size_bytes(self, inventory: Sequence[LayerInfo], part: str | None = None) -> int:
         """Return the bytes of all layers: packed weights, scales, zero points and fp16 the rest.
@@ -70,6 +72,23 @@ class QuantPlan:
         """
         pairs = self._pair(inventory, part)
         return sum(spec.bytes_stored(info) for spec, info in pairs)
+
+    def rows(self, inventory: Sequence[LayerInfo]) -> list[dict[str, Any]]:
+        """Return name, kind, ``w_bits``, ``a_bits`` (16 in floating point) and bytes by layer.
+
+        Raises:
+            ConfigError: when the inventory lacks a layer of the plan.
+        """
+        return [
+            {
+                "name": spec.name,
+                "kind": info.kind.value,
+                "w_bits": spec.scheme.weight_bits,
+                "a_bits": spec.scheme.activation_bits,
+                "bytes": spec.bytes_stored(info),
+            }
+            for spec, info in self._pair(inventory, None)
+        ]
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -88,11 +107,16 @@ class QuantPlan:
         layers = data.get("layers", [])
         if not isinstance(layers, list):
             raise ConfigError(f"'layers' is {layers!r}; give a list of layers.")
-        return cls(
-            name=str(data.get("name", "custom")),
-            layers=tuple(LayerSpec.from_json(layer) for layer in layers),
-            seed=int(data.get("seed", 0)),
-        )
+        try:
+            return cls(
+                name=str(data.get("name", "custom")),
+                layers=tuple(LayerSpec.from_json(layer) for layer in layers),
+                seed=integer(data, "seed", default=0),
+            )
+        except ConfigError:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"the plan is damaged ({error}); resolve it again.") from error
 
     def _content(self) -> dict[str, Any]:
         return {"seed": self.seed, "layers": [spec.to_json() for spec in self.layers]}
@@ -122,13 +146,21 @@ def resolve_plan(config: QuantConfig, inventory: Sequence[LayerInfo]) -> QuantPl
     return QuantPlan(name=config.name, layers=layers, seed=config.seed)
 
 
+def read_plan(path: Path) -> QuantPlan:
+    """Read the plan that a file holds.
+
+    Raises:
+        CheckpointError: when it is missing or damaged.
+    """
+    try:
+        return QuantPlan.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the plan {path.name} cannot be read ({error}).") from error
+
+
 def fp_size_bytes(inventory: Iterable[LayerInfo], *, bits: int = 32) -> int:
     """Return the bytes of all layers in floating point."""
     return sum((info.parameters + info.bias_parameters) * bits // 8 for info in inventory)
-
-
-def _weight_bits(scheme: LayerScheme) -> int:
-    return scheme.weight.bits if scheme.weight else FLOAT_BITS
 
 
 def _canonical(data: Mapping[str, Any]) -> str:

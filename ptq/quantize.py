@@ -16,7 +16,7 @@ from ptq.plan import QuantPlan
 from ptq.quantized_layer import Corrections, QuantizedLayer, channel_axis
 from ptq.ranges import static_qparams
 from ptq.rounding_target import corrected_bias, rounding_target
-from ptq.scheme import ActivationMode, ActivationScheme, Balance
+from ptq.scheme import Balance
 from ptq.spelling import nearest_layers
 from ptq.weights import QuantizedWeight, to_rows
 
@@ -62,7 +62,8 @@ def quantize_(
     prepared = Prepared(stats=stats or {}, weights=weights or {})
     infos = check_plan(parts, plan)
     for spec in plan.quantized:
-        if _is_static(spec.scheme.activation):
+        activation = spec.scheme.activation
+        if activation is not None and activation.is_static:
             _check_stats(spec, prepared.stats)
     replacements: dict[str, QuantizedLayer] = {}
     for spec in plan.quantized:
@@ -97,9 +98,9 @@ def make_quantizer(
 ) -> ActivationQuantizer | None:
     """Return the input quantizer of a layer, ``None`` where activations are kept."""
     scheme = spec.scheme.activation
-    if scheme is None or scheme.bits == 16:
+    if scheme is None or not scheme.quantizes:
         return None
-    table = static_qparams(stats[spec.name], scheme) if _is_static(scheme) else None
+    table = static_qparams(stats[spec.name], scheme) if scheme.is_static else None
     return ActivationQuantizer(
         scheme, channel_axis=channel_axis(kind), split=spec.split, table=table
     )
@@ -190,10 +191,6 @@ def _check_stats(spec: LayerSpec, stats: CalibrationStats) -> None:
             f"{spec.name} was observed in {found.buckets} timestep buckets, which cannot serve"
             f" the {scheme.timestep_buckets} of the plan; calibrate with a multiple of them."
         )
-
-
-def _is_static(scheme: ActivationScheme | None) -> bool:
-    return scheme is not None and scheme.mode is ActivationMode.STATIC and scheme.bits < 16
 
 
 def _suggest(name: str, infos: Mapping[str, LayerInfo]) -> str:

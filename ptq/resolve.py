@@ -11,6 +11,7 @@ from ptq.errors import ConfigError, UnusedRuleError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerKind, LayerSpec, group_basis
 from ptq.scheme import (
     KEEP,
+    MAX_TIMESTEP_BUCKETS,
     Balance,
     Granularity,
     LayerScheme,
@@ -23,7 +24,6 @@ from ptq.spelling import nearest_layers
 _LAST = "{last}"
 # Rounding by data needs an input whose windows are multiplied with all of a weight's row.
 _ROUNDED_BY_DATA = (LayerKind.LINEAR, LayerKind.CONV1D, LayerKind.CONV2D)
-MAX_COMMON_BUCKETS = 100
 
 
 def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple[LayerSpec, ...]:
@@ -56,11 +56,11 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
 def _check_buckets(specs: Sequence[LayerSpec]) -> None:
     """Refuse buckets whose common division would take gigabytes of histograms."""
     counts = {s.scheme.activation.timestep_buckets for s in specs if s.scheme.activation}
-    if counts and lcm(*counts) > MAX_COMMON_BUCKETS:
+    if counts and lcm(*counts) > MAX_TIMESTEP_BUCKETS:
         raise ConfigError(
             f"the timestep buckets {', '.join(f't{n}' for n in sorted(counts))} have no common"
-            f" division of {MAX_COMMON_BUCKETS} or fewer; use one number of at most"
-            f" {MAX_COMMON_BUCKETS}, and its divisors."
+            f" division of {MAX_TIMESTEP_BUCKETS} or fewer; use one number of at most"
+            f" {MAX_TIMESTEP_BUCKETS}, and its divisors."
         )
 
 
@@ -109,7 +109,7 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
     scheme = rule.scheme if rule is not None else KEEP
     weight = scheme.weight if info.kind.has_weight else None
     activation = scheme.activation if info.kind.has_input and not info.idle else None
-    if activation is not None and activation.bits == 16:
+    if activation is not None and not activation.quantizes:
         activation = None
     if activation is not None and info.part != DENOISER:
         activation = replace(activation, timestep_buckets=1)

@@ -43,6 +43,7 @@ from typing import Any
 
 from ptq.errors import ConfigError
 from ptq.scheme import (
+    FLOAT_BITS,
     ActivationMode,
     ActivationScheme,
     Balance,
@@ -146,7 +147,7 @@ def _merge(known: dict[str, Any], new: dict[str, Any], word: str) -> None:
 
 
 def _weight(bits: int | None, settings: _Settings) -> WeightScheme | None:
-    if bits is None or bits == 16:
+    if bits is None or bits == FLOAT_BITS:
         if settings:
             raise ConfigError(f"{', '.join(settings)} needs weight bits; add w2 to w8.")
         return None
@@ -154,7 +155,7 @@ def _weight(bits: int | None, settings: _Settings) -> WeightScheme | None:
 
 
 def _activation(bits: int | None, settings: _Settings) -> ActivationScheme | None:
-    if bits is None or bits == 16:
+    if bits is None or bits == FLOAT_BITS:
         if settings:
             raise ConfigError(f"{', '.join(settings)} needs activation bits; add a4 to a8.")
         return None

@@ -13,11 +13,14 @@ from ptq.errors import ConfigError
 from ptq.json_values import boolean, field_names, integer, member
 from ptq.spelling import check_keys
 
+# Bits of a value that is kept in floating point.
+FLOAT_BITS = 16
 GROUP_SIZES = (128, 64, 32, 16)
 WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8)
-ACTIVATION_BITS = (4, 5, 6, 7, 8, 16)
+ACTIVATION_BITS = (4, 5, 6, 7, 8, FLOAT_BITS)
 DEFAULT_PERCENTILE = 99.99
-MAX_TIMESTEP_BUCKETS = 1000
+# The buckets of all layers have a common division, each with a histogram: more takes gigabytes.
+MAX_TIMESTEP_BUCKETS = 100
 MAX_RANK = 256
 
 
@@ -187,9 +190,12 @@ class ActivationScheme:
                 f"activations cannot have {self.bits} bits; use 4 to 8, or 16 to keep them."
             )
         if not 1 <= self.timestep_buckets <= MAX_TIMESTEP_BUCKETS:
-            raise ConfigError(f"{self.timestep_buckets} timestep buckets cannot be; use 1 to 1000.")
-        if not 50.0 < self.percentile <= 100.0:
-            raise ConfigError(f"percentile {self.percentile} keeps too little; use 90 to 100.")
+            raise ConfigError(
+                f"{self.timestep_buckets} timestep buckets cannot be; use 1 to"
+                f" {MAX_TIMESTEP_BUCKETS}."
+            )
+        if not 90.0 <= self.percentile <= 100.0:
+            raise ConfigError(f"percentile {self.percentile:g} is out of range; use 90 to 100.")
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -209,6 +215,16 @@ class ActivationScheme:
                 "dynamic activations take their range from each tensor;"
                 " timestep buckets, percentile and mse need static ones."
             )
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether activations become codes at all."""
+        return self.bits < FLOAT_BITS
+
+    @property
+    def is_static(self) -> bool:
+        """Whether calibration has to find their ranges."""
+        return self.quantizes and self.mode is ActivationMode.STATIC
 
     def to_json(self) -> dict[str, Any]:
         """Return the scheme as JSON values."""
@@ -244,6 +260,16 @@ class LayerScheme:
     def keeps(self) -> bool:
         """Whether the layer stays in floating point."""
         return self.weight is None and self.activation is None
+
+    @property
+    def weight_bits(self) -> int:
+        """Nominal bits of a weight; 16 in floating point."""
+        return FLOAT_BITS if self.weight is None else self.weight.bits
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of an input value; 16 in floating point."""
+        return FLOAT_BITS if self.activation is None else self.activation.bits
 
     def to_json(self) -> dict[str, Any]:
         """Return the scheme as JSON values, ``None`` for a half that is kept."""

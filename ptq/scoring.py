@@ -30,8 +30,7 @@ from ptq.metrics import (
     top1_agreement,
 )
 from ptq.metrics.projected import projected_increase, resolvable_pct
-from ptq.prompts.coverage import named_sources
-from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.aspects import families_of
 from ptq.results import FdRecord, PairedRecord, Score
 
 _MIN_TEXT_PROMPTS = 8
@@ -152,10 +151,7 @@ def family_increases(ear: Ear, banks: Banks, found: Embeddings) -> dict[str, flo
 
     ``None`` where there are too few such clips.
     """
-    named = [
-        {default_lexicon()[source].family for source in named_sources(prompt)}
-        for prompt in banks.prompts
-    ]
+    named = [families_of(prompt) for prompt in banks.prompts]
     clusters = _codes(banks.prompts)
     found_pct: dict[str, float | None] = {}
     for family, bank in ear.families.items():

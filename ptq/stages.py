@@ -26,7 +26,7 @@ from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 from ptq.observers import CalibrationStats
-from ptq.plan import QuantPlan, resolve_plan
+from ptq.plan import QuantPlan, read_plan, resolve_plan
 from ptq.quantize import quantize_
 from ptq.run_folder import RunFolder
 from ptq.study_config import StudyConfig
@@ -102,8 +102,8 @@ def _plan_before(run: RunFolder) -> str | None:
     if not path.exists():
         return None
     try:
-        return QuantPlan.from_json(path.read_text(encoding="utf-8")).sha256
-    except (OSError, ValueError):
+        return read_plan(path).sha256
+    except CheckpointError:
         return ""
 
 

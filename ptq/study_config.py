@@ -33,6 +33,7 @@ class CalibrationSettings:
         states: States that the ranges rest on.
         reconstruction: Other states, which rounding looks at where a rule rounds by data.
         seed: Of the prompts, their noise and every random choice.
+        texts: The prompts themselves, where somebody gave them: ``prompts`` says how many.
         reused: Folder of a calibration made elsewhere that is used instead; empty for a new one.
         reused_manifest: Hash of its manifest: what the study's results depend on.
     """
@@ -43,6 +44,7 @@ class CalibrationSettings:
     reconstruction: int = 40
     covering: bool = True
     seed: int = 1
+    texts: tuple[str, ...] = ()
     reused: str = ""
     reused_manifest: str = ""
 
@@ -56,6 +58,11 @@ class CalibrationSettings:
             raise ConfigError(
                 f"{self.states} and {self.reconstruction} states of {self.prompts} prompts cannot "
                 f"calibrate; choose 1 to {MAX_PROMPTS} prompts and at least 1 state of each."
+            )
+        if self.texts and (len(self.texts) != self.prompts or self.covering):
+            raise ConfigError(
+                f"{len(self.texts)} given prompts are neither chosen to cover nor {self.prompts}; "
+                "set covering to False and prompts to their number."
             )
 
 

@@ -121,21 +121,28 @@ class WeightedSum:
             goal.add_(item)
 
 
-def lazy_greedy(goal: Goal, items: int, count: int) -> tuple[list[int], list[float]]:
+def lazy_greedy(
+    goal: Goal, items: int, count: int, kept: Sequence[int] = ()
+) -> tuple[list[int], list[float]]:
     """Choose elements one after the other, always the one that adds most.
 
     Args:
         goal: Over elements ``0 … items - 1``; holds the chosen set afterwards.
         items: How many there are.
         count: How many to choose; all of them if there are fewer.
+        kept: Those that are chosen before any other, whatever they add.
 
     Returns:
         The elements in the order of their choice, and what each added.
     """
-    heap = [(-goal.gain(item), item) for item in range(items)]
-    heapq.heapify(heap)
     chosen: list[int] = []
     gains: list[float] = []
+    for item in kept[:count]:
+        gains.append(goal.gain(item))
+        goal.add_(item)
+        chosen.append(item)
+    heap = [(-goal.gain(item), item) for item in range(items) if item not in chosen]
+    heapq.heapify(heap)
     while heap and len(chosen) < count:
         _, item = heapq.heappop(heap)
         gain = goal.gain(item)

@@ -8,7 +8,6 @@ from app.finished_run import FinishedRun
 from app.handlers.explain import explained
 from app.job import JobState
 from app.jobs import new_token
-from app.present import grid_value
 from app.study_request import DEFAULT_CALIBRATION_PROMPTS, DEFAULT_PRESET, StudyRequest
 from app.workbench import Workbench
 from ptq.config import format_rules
@@ -56,15 +55,14 @@ class ApiHandlers:
             preset: fp, w8a8, w6a8, w4a8, w4a16, w8a16, w3a8 or ptq4adm.
 
         Returns:
-            layers (name, kind, weight_bits, activation_bits, bytes; 32 bits mean float), and
-            size_bytes of the whole plan.
+            layers (name, kind, w_bits, a_bits, bytes; 16 bits mean float), and size_bytes of the
+            whole plan.
         """
         layers = self.workbench.layers(adm)
         plan = self.workbench.draft(adm, format_rules(find_preset(preset).rules)).plan
         if plan is None:
             raise ConfigError(f"The preset {preset!r} does not fit {adm!r}; choose another.")
-        rows = grid_value(plan, layers)["rows"]
-        return {"layers": rows, "size_bytes": plan.size_bytes(layers)}
+        return {"layers": plan.rows(layers), "size_bytes": plan.size_bytes(layers)}
 
     @explained
     def generate_pair(

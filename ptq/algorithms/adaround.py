@@ -20,7 +20,8 @@ ITERATIONS = 300
 _RATE = 1e-1
 _GAMMA, _ZETA = -0.1, 1.1
 _WARM_UP = 0.2
-_SHARPEST, _SOFTEST = 2.0, 20.0
+# The exponent of the regulariser: a large one asks only codes that lie near a choice already.
+_FIRST_SHARPNESS, _LAST_SHARPNESS = 20.0, 2.0
 _PULL = 10.0
 _EDGE = 1e-4
 
@@ -80,6 +81,18 @@ class SoftCodes:
         codes = (self._floor + self.shares() + self._zero_point).clamp(*self._limits)
         return (codes - self._zero_point) * self._scale
 
+    def undecided(self, step: int, iterations: int) -> Tensor:
+        """How far codes are from a choice, 0 to 1, the more sharply asked the later (eq. 24).
+
+        Zero during the warm-up, in which the error alone decides.
+        """
+        warm = round(_WARM_UP * iterations)
+        if step < warm:
+            return torch.zeros(())
+        left = 0.5 * (1 + math.cos(math.pi * (step - warm) / (iterations - warm)))
+        sharpness = _LAST_SHARPNESS + (_FIRST_SHARPNESS - _LAST_SHARPNESS) * left
+        return (1 - (2 * self.shares() - 1).abs().pow(sharpness)).mean()
+
     @torch.no_grad()
     def hard(self) -> Tensor:
         """The nearer neighbours, as whole numbers (rows, columns)."""
@@ -92,20 +105,15 @@ def _train(
     rows: Tensor,
     moment: Tensor,
     iterations: int,
-    on_step: Callable[[], None] = _do_nothing,
+    on_step: Callable[[], None],
 ) -> None:
     optimizer = torch.optim.Adam([soft.logits], lr=_RATE)
     # In units of what rounding to nearest costs on average; the pull, a mean, then fits any layer.
     unit = float(moment.diagonal().mean()) * float(soft._scale.square().mean()) / 12 * rows.numel()
-    warm = round(_WARM_UP * iterations)
     for step in range(iterations):
         on_step()
         optimizer.zero_grad()
         loss = output_error(rows, soft.weight(), moment).sum() / max(unit, 1e-30)
-        if step >= warm:
-            left = 0.5 * (1 + math.cos(math.pi * (step - warm) / (iterations - warm)))
-            sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * left
-            undecided = 1 - (2 * soft.shares() - 1).abs().pow(sharpness)
-            loss = loss + _PULL * undecided.mean()
+        loss = loss + _PULL * soft.undecided(step, iterations)
         torch.autograd.backward(loss)
         optimizer.step()

@@ -6,7 +6,6 @@ their annealing are AdaRound's; Q-Diffusion (Li et al. 2023, arXiv 2302.04304) u
 diffusion models. The block's inputs are those of the full-precision model.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +19,6 @@ from ptq.weights import QuantizedWeight
 
 ITERATIONS = 200
 _RATE = 5e-2
-_WARM_UP = 0.2
-_SHARPEST, _SOFTEST = 2.0, 20.0
 _PULL = 1.0
 _QUIETEST = 1e-30
 
@@ -103,19 +100,12 @@ def _train(
     logits = [codes.logits for codes in soft.values()]
     optimizer = torch.optim.Adam(logits, lr=_RATE)
     generator = torch.Generator().manual_seed(seed)
-    warm = round(_WARM_UP * iterations)
     for step in range(iterations):
         index = int(torch.randint(len(data.calls), (1,), generator=generator))
         said = run({name: codes.weight() for name, codes in soft.items()}, data.calls[index])
         loss = (said - data.outputs[index]).square().mean() / max(unit, _QUIETEST)
-        if step >= warm:
-            left = 0.5 * (1 + math.cos(math.pi * (step - warm) / (iterations - warm)))
-            sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * left
-            undecided = [
-                (1 - (2 * codes.shares() - 1).abs().pow(sharpness)).mean()
-                for codes in soft.values()
-            ]
-            loss = loss + _PULL * torch.stack(undecided).sum()
+        undecided = [codes.undecided(step, iterations) for codes in soft.values()]
+        loss = loss + _PULL * torch.stack(undecided).sum()
         for parameter, gradient in zip(logits, torch.autograd.grad(loss, logits), strict=True):
             parameter.grad = gradient
         optimizer.step()

@@ -25,8 +25,7 @@ from ptq.layers import get_layer, inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
-from ptq.resolve import MAX_COMMON_BUCKETS
-from ptq.scheme import ActivationMode, Balance
+from ptq.scheme import MAX_TIMESTEP_BUCKETS, Balance
 from ptq.study_config import CalibrationSettings
 
 
@@ -194,7 +193,7 @@ def common_buckets(wanted: Iterable[int]) -> int:
     """Ten for the histograms, or more where the plan asks; its own where both are too many."""
     own = lcm(*wanted)
     both = lcm(DEFAULT_BUCKETS, own)
-    return both if both <= MAX_COMMON_BUCKETS else own
+    return both if both <= MAX_TIMESTEP_BUCKETS else own
 
 
 def static_buckets(plan: QuantPlan) -> dict[str, int]:
@@ -203,7 +202,7 @@ def static_buckets(plan: QuantPlan) -> dict[str, int]:
     return {
         name: scheme.timestep_buckets
         for name, scheme in schemes
-        if scheme is not None and scheme.mode is ActivationMode.STATIC and scheme.bits < 16
+        if scheme is not None and scheme.is_static
     }
 
 

@@ -60,8 +60,8 @@ class CalibrationFolder:
         manifest = self.manifest()
         return CalibrationSettings(
             strategy=manifest.strategy,
-            # The null prompt, which covering sets hold beside the others, is not counted.
-            prompts=len(manifest.prompts) - manifest.covering,
+            # The null prompt, which most sets hold beside the others, is not counted.
+            prompts=sum(map(bool, manifest.prompts)),
             states=manifest.states,
             reconstruction=manifest.reconstruction,
             covering=manifest.covering,

@@ -1,5 +1,6 @@
 """Prompts that cover a model's input space, by the model's own text encoder."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -9,11 +10,11 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import lexicon_of
 from ptq.adms.text import embed_prompts
 from ptq.prompts.aspects import cells_of
-from ptq.prompts.augment import Augmentation, Augmenter, choose_prompts
+from ptq.prompts.augment import Augmentation, Augmenter, choose_prompts, without_twins
 from ptq.prompts.coverage import source_coverage
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import Lexicon, default_lexicon
-from ptq.prompts.space import PromptCoverage, PromptSpace
+from ptq.prompts.space import FULL_TIMES, PromptCoverage, PromptSpace
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.prompts.variations import Variator
 from ptq.study_config import CalibrationSettings
@@ -30,7 +31,7 @@ class PromptAudit:
 
     Attributes:
         given: Coverage of the prompts given.
-        lacks: What they leave out: names of sources, and the emptiest cells.
+        lacks: What they leave out: names of sources, and cells that fewer than two fill.
         prompts: The chosen set, best first.
         chosen: Coverage of that set.
         rounds: Closeness, radius and cells of the growing set, before the first round and after
@@ -66,21 +67,24 @@ class PromptChoice:
 
         Args:
             count: How many to choose.
-            given: Prompts to begin with; without any, the grammar's own.
+            given: Prompts to begin with, which stay where there is room for them and more;
+                without any, the grammar's own.
 
         Raises:
             ConfigError: If the count is below one.
         """
-        return self._chosen(self._grown(count, given), count)
+        return self._chosen(self._grown(count, given), count, given)
 
     def _grown(self, count: int, given: Sequence[str]) -> Augmentation:
         seeds = tuple(given) or self._drawn(count)[:count]
         variator = Variator(lexicon=self._lexicon, rng=np.random.default_rng(self._seed))
         return Augmenter(self.space, self._reference, variator)(seeds, count)
 
-    def _chosen(self, grown: Augmentation, count: int) -> tuple[str, ...]:
+    def _chosen(self, grown: Augmentation, count: int, given: Sequence[str]) -> tuple[str, ...]:
         pool = dict.fromkeys((*grown.prompts, *self._drawn(count)))
-        return choose_prompts(self.space, tuple(pool), count)
+        # Grown sets begin with the prompts that were given, but for twins.
+        own = len(without_twins(given, self.space)) if given else 0
+        return choose_prompts(self.space, tuple(pool), count, kept=own if own < count else 0)
 
     def _drawn(self, count: int) -> tuple[str, ...]:
         return tuple(p.text for p in self._draws(max(count, _REFERENCE), self._seed))
@@ -89,9 +93,12 @@ class PromptChoice:
         return draw_suite(Suite.CALIBRATION, count, seed, self._lexicon)
 
     def audit(self, given: Sequence[str], count: int) -> PromptAudit:
-        """Say what prompts cover and lack, and choose a set that covers more."""
+        """Say what prompts cover and lack, and choose a set that covers more.
+
+        The prompts given stay in it where there is room for them and more.
+        """
         grown = self._grown(count, given)
-        chosen = self._chosen(grown, count)
+        chosen = self._chosen(grown, count, given)
         return PromptAudit(
             given=self.coverage(given),
             lacks=self._lacks(given),
@@ -109,10 +116,12 @@ class PromptChoice:
     def _lacks(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         named = source_coverage(texts, self._lexicon)
         sources = [f"{s.noun} {s.verb}" for s in self._lexicon.embedded if s.id not in named.named]
-        filled = frozenset(cell for text in texts for cell in cells_of(text))
-        empty = [f"{family}, {aspect}" for family, aspect in self.space.cells]
-        known = {f"{family}, {aspect}" for family, aspect in filled}
-        cells = [name for name in empty if name not in known]
+        filled = Counter(cell for text in texts for cell in cells_of(text))
+        cells = [
+            f"{family}, {aspect}"
+            for family, aspect in self.space.cells
+            if filled[family, aspect] < FULL_TIMES
+        ]
         return {"sources": tuple(sources), "cells": tuple(cells)}
 
 
@@ -121,11 +130,13 @@ def _rounded(found: PromptCoverage) -> dict[str, float]:
 
 
 def calibration_prompts(adm: AudioDiffusionModel, wanted: CalibrationSettings) -> tuple[str, ...]:
-    """The prompts to calibrate on, all of the calibration suite: covering ones, or drawn ones.
+    """The prompts to calibrate on: those given, or covering or drawn ones of the calibration suite.
 
-    Covering ones come with the null prompt: guidance asks every model about it.
+    All but drawn ones come with the null prompt: guidance asks every model about it.
     """
     lexicon = lexicon_of(adm.id)
+    if wanted.texts:
+        return (*wanted.texts, _NULL_PROMPT)
     if wanted.covering:
         return (*PromptChoice(adm, wanted.seed, lexicon)(wanted.prompts), _NULL_PROMPT)
     drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)

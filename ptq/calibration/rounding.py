@@ -1,5 +1,7 @@
 """Chooses the codes of the weights whose rounding looks at what the layers are given."""
 
+from typing import assert_never
+
 from torch import Tensor
 
 from ptq.adms.sampling import ShouldStop, never_stop
@@ -51,12 +53,17 @@ def rounded_weight(
             raise Cancelled(f"Stopped while {info.name} was rounded.")
 
     start = quantize_weight(target.rows, scheme, info.columns)
-    if scheme.rounding is Rounding.GPTQ:
-        return gptq_codes(target.rows, start, scheme, target.moment(moment))
-    if scheme.rounding.needs_data:  # BRECQ's layers that are in no block, too
-        seen = target.moment(moment)
-        return adaround_codes(target.rows, start, scheme, seen, on_step=go_on)
-    return start
+    match scheme.rounding:
+        case Rounding.NEAREST:
+            return start
+        case Rounding.GPTQ:
+            return gptq_codes(target.rows, start, scheme, target.moment(moment))
+        # BRECQ's layers that are in no block have nothing to be rounded together with.
+        case Rounding.ADAROUND | Rounding.BRECQ:
+            seen = target.moment(moment)
+            return adaround_codes(target.rows, start, scheme, seen, on_step=go_on)
+        case other:
+            assert_never(other)
 
 
 def rounded_weights(

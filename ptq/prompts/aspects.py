@@ -11,11 +11,10 @@ from types import MappingProxyType
 
 from ptq.prompts.coverage import named_sources
 from ptq.prompts.lexicon import Lexicon, default_lexicon
+from ptq.prompts.words import length_class
 
 Cell = tuple[str, str]
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _MANY = 3
-_SHORT, _MEDIUM = 6, 14
 
 _RELATIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,8 +59,7 @@ def aspects_of(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
     events = len(named_sources(lowered, lexicon))
     if events:
         found.add("one event" if events == 1 else "two events" if events < _MANY else "many events")
-    words = len(_WORD.findall(lowered))
-    found.add("short" if words <= _SHORT else "medium" if words <= _MEDIUM else "long")
+    found.add(length_class(text))
     return frozenset(found)
 
 

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptq.errors import ConfigError
 from ptq.prompts.grammar import Prompt
-from ptq.prompts.space import PromptCoverage, PromptSpace, Vectors
+from ptq.prompts.space import FULL_TIMES, PromptCoverage, PromptSpace, Vectors
 from ptq.prompts.variations import Variator
+from ptq.prompts.words import LENGTHS, length_class
 from ptq.submodular import Cover, FacilityLocation, Quotas, WeightedSum, lazy_greedy
 
 _WEIGHTS = (1.0, 0.5, 0.1)
-_TIMES = 2
 _WORST_SERVED = _EMPTIEST = 32
 _PER_GAP = 4
 _ENOUGH = 0.95
@@ -33,7 +32,6 @@ _NOVEL = 0.90
 _MOST_TIMES = 4
 _LEAST_GAIN = 1e-3
 _PATIENCE = 3
-_LENGTHS = (6, 14)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +129,7 @@ class Augmenter:
                 yield from islice(self._variator.near(prompt.scene), _PER_GAP - 1)
         filled = space.filled(texts).sum(axis=0)
         for index in np.argsort(filled, kind="stable")[:_EMPTIEST]:
-            if filled[index] < _TIMES:
+            if filled[index] < FULL_TIMES:
                 yield from islice(self._variator.with_cell(space.cells[index]), _PER_GAP)
 
 
@@ -148,31 +146,34 @@ def coverage_goal(space: PromptSpace, texts: Sequence[str], count: int) -> Weigh
         count: How many will be chosen: lengths are balanced for so many.
     """
     similarity = np.maximum(space.targets @ space.vectors(texts).T, 0.0)
-    lengths = _length_classes(texts)
-    quotas = np.full(len(_LENGTHS) + 1, max(count, 1) / (len(_LENGTHS) + 1))
+    lengths = np.array([LENGTHS.index(length_class(text)) for text in texts], dtype=np.int64)
+    quotas = np.full(len(LENGTHS), max(count, 1) / len(LENGTHS))
     return WeightedSum(
         [
             FacilityLocation(similarity),
-            Cover(space.filled(texts), times=_TIMES),
+            Cover(space.filled(texts), times=FULL_TIMES),
             Quotas(lengths, quotas),
         ],
         _WEIGHTS,
     )
 
 
-def _length_classes(texts: Sequence[str]) -> NDArray[np.int64]:
-    words = np.array([len(text.split()) for text in texts])
-    classes: NDArray[np.int64] = np.searchsorted(_LENGTHS, words).astype(np.int64)
-    return classes
-
-
-def choose_prompts(space: PromptSpace, texts: Sequence[str], count: int) -> tuple[str, ...]:
+def choose_prompts(
+    space: PromptSpace, texts: Sequence[str], count: int, kept: int = 0
+) -> tuple[str, ...]:
     """Choose the prompts that cover most, best first.
+
+    Args:
+        space: Reference and embedding.
+        texts: What is chosen from.
+        count: How many to choose.
+        kept: So many of the first texts are chosen whatever they cover, and stand first.
 
     Raises:
         ConfigError: If fewer than one is wanted.
     """
     if count < 1:
         raise ConfigError(f"{count} prompts cannot be chosen; ask for 1 or more.")
-    chosen, _ = lazy_greedy(coverage_goal(space, texts, count), len(texts), count)
+    goal = coverage_goal(space, texts, count)
+    chosen, _ = lazy_greedy(goal, len(texts), count, range(kept))
     return tuple(texts[index] for index in chosen)

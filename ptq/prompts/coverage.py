@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ptq.prompts.lexicon import Lexicon, default_lexicon
+from ptq.prompts.mentions import mentioned_sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +28,24 @@ class SourceCoverage:
 
 
 def named_sources(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
-    """Ids of the sources that a text names as the caption grammar does: noun, then verb.
+    """Ids of the sources that a text names.
 
-    Where one name is part of another, as "someone walks" of "someone walks on gravel", the longer
-    one counts.
+    The caption grammar's own phrases, noun and verb, are found as they stand. Where one is part of
+    another, as "someone walks" of "someone walks on gravel", the longer one counts. What other
+    words are left may mention sources too: see ``ptq.prompts.mentions``.
     """
-    lowered = text.lower()
+    lexicon, lowered = lexicon or default_lexicon(), text.lower()
     found = {
         phrase: source.id
-        for source in (lexicon or default_lexicon()).sources
+        for source in lexicon.sources
         for phrase in source.phrases
         if phrase in lowered
     }
     parts = {a for a in found for b in found if a != b and a in b}
-    return frozenset(found[phrase] for phrase in found if phrase not in parts)
+    for phrase in sorted(found, key=len, reverse=True):
+        lowered = lowered.replace(phrase, ",")
+    mentioned = mentioned_sources(lowered, lexicon)
+    return mentioned.union(found[phrase] for phrase in found if phrase not in parts)
 
 
 def source_coverage(texts: Iterable[str], lexicon: Lexicon | None = None) -> SourceCoverage:

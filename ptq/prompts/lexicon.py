@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import yaml
 
 from ptq.errors import ConfigError
+from ptq.prompts.words import words_of
 
 LEXICON_PATH = Path(__file__).resolve().parents[2] / "assets" / "lexicon.yaml"
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _ARTICLES = ("a ", "an ", "the ")
 
 
@@ -50,7 +49,7 @@ class SoundSource:
     def words(self) -> frozenset[str]:
         """Every word that points at this source."""
         phrases = (self.id.replace("_", " "), self.noun, self.verb, self.gerund, *self.synonyms)
-        return frozenset(word for phrase in phrases for word in _WORD.findall(phrase))
+        return frozenset(word for phrase in phrases for word in words_of(phrase))
 
     @functools.cached_property
     def phrases(self) -> tuple[str, str]:

@@ -17,7 +17,8 @@ from ptq.prompts.aspects import Cell, cells_of, cells_of_all
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
-_TIMES = 2
+# Prompts that fill a cell: one may have filled it by chance.
+FULL_TIMES = 2
 _STRAY_PERCENTILE = 5.0
 _FEWEST = 8
 _TINY = 1e-12
@@ -116,7 +117,7 @@ class PromptSpace:
         if not texts:
             return PromptCoverage(near=0.0, radius=2.0, cells=0.0)
         closest = (self.targets @ self.vectors(texts).T).max(axis=1)
-        full = self.filled(texts).sum(axis=0) >= _TIMES
+        full = self.filled(texts).sum(axis=0) >= FULL_TIMES
         return PromptCoverage(
             near=float((closest >= self.near_cosine - 1e-6).mean()),
             radius=float(1.0 - closest.min()),

@@ -43,7 +43,7 @@ def test_training_decides_and_nothing_is_lost_by_deciding(scheme: WeightScheme) 
     weight, moment = weight_and_moment()
     start = quantize_weight(weight, scheme)
     soft = SoftCodes(weight, start, scheme)
-    _train(soft, weight, moment, 400)
+    _train(soft, weight, moment, 400, lambda: None)
     shares = soft.shares().detach()
     assert float(((shares < 0.02) | (shares > 0.98)).float().mean()) > 0.97
     found = adaround_codes(weight, start, scheme, moment, 400)

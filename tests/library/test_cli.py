@@ -106,6 +106,26 @@ def test_a_file_without_prompts_is_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--from", "mine.txt", "-n", "4"), "not allowed with argument"),
+        (("--calibration-from", "run", "--calibration-seed", "2"), "has its own seed; leave"),
+        (("--calibration-from", "run", "--no-covering"), "has its own covering; leave"),
+        (("-n", "0"), "prompt"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], message: str
+) -> None:
+    try:
+        code = main(["study", "tiny", *flags])
+    except SystemExit as error:  # what argparse refuses by itself
+        code = int(error.code or 0)
+    assert code == EXIT_BAD_INPUT
+    assert message in capsys.readouterr().err
+
+
 def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     common = ("tiny", "--preset", "w8a8", *SMALL, "--out", str(tmp_path))
     calibrated = shown(capsys, "calibrate", *common)

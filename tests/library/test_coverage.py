@@ -18,6 +18,40 @@ def test_every_source_names_itself_and_nothing_else() -> None:
         assert named_sources(f"{source.noun} {source.verb} nearby") == {source.id}
 
 
+def test_captions_of_every_source_name_what_they_describe() -> None:
+    lexicon = default_lexicon().all_voiced()
+    for prompt in draw_suite(Suite.FINAL, 200, 5, lexicon):
+        assert prompt.scene is not None
+        assert named_sources(prompt.text, lexicon) == frozenset(prompt.scene.sources), prompt.text
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ("Dogs barking in the distance", {"dog"}),
+        ("A woman talks as water runs", {"speech", "stream"}),
+        ("Heavy rain and thunder", {"rain", "thunder"}),
+        ("applause", {"clapping"}),
+        ("A car engine revving", {"engine"}),
+        ("A man speaking while a dog barks", {"speech", "dog"}),
+        ("a baby crying", {"baby_cry"}),
+        ("Wind blowing through trees", {"wind"}),
+        ("a police siren wailing in a busy street", {"siren"}),
+        ("church bells ringing", {"church_bells"}),
+        ("a train passing by with its horn blowing", {"train", "car_horn"}),
+        ("a helicopter flying overhead", {"helicopter"}),
+        ("a cow moos and a rooster crows", {"cow", "rooster"}),
+        ("a door creaks open slowly", {"door_creak"}),
+        ("people talking in a restaurant", {"speech"}),
+        ("a phone rings in a car", {"telephone"}),
+        ("a cat purring", {"cat_purr"}),
+        ("music", set()),
+    ],
+)
+def test_captions_in_anyones_words_mention_their_sources(text: str, sources: set[str]) -> None:
+    assert named_sources(text) == sources
+
+
 def test_a_text_of_other_things_names_nothing() -> None:
     assert named_sources("the colour blue, at rest") == frozenset()
 

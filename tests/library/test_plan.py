@@ -3,12 +3,13 @@
 import fnmatch
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 import pytest
 
 from ptq.config import QuantConfig, parse_rules
-from ptq.errors import ConfigError, UnknownKeyError, UnusedRuleError
-from ptq.plan import LayerInfo, LayerKind, QuantPlan, fp_size_bytes, resolve_plan
+from ptq.errors import CheckpointError, ConfigError, UnknownKeyError, UnusedRuleError
+from ptq.plan import LayerInfo, LayerKind, QuantPlan, fp_size_bytes, read_plan, resolve_plan
 from ptq.presets import preset
 from ptq.resolve import expand_last
 from ptq.scheme import Granularity, WeightScheme
@@ -140,6 +141,26 @@ def test_unknown_keys_are_refused() -> None:
         QuantPlan.from_json('{"schema": 99}')
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"layers": [1]',
+        '"layers": {}',
+        '"seed": "x"',
+        '"layers": [{"name": "a", "scheme": {"activation": {"bits": 8, "percentile": "x"}}}]',
+        '"layers": [{"name": "a", "scheme": {}, "split": "x"}]',
+    ],
+)
+def test_a_damaged_plan_is_refused_with_one_sentence(content: str, tmp_path: Path) -> None:
+    text = f'{{"schema": 1, {content}}}'
+    with pytest.raises(ConfigError, match=r"[.]$"):
+        QuantPlan.from_json(text)
+    (tmp_path / "plan.json").write_text(text, encoding="utf-8")
+    for path in (tmp_path / "plan.json", tmp_path / "none.json"):
+        with pytest.raises(CheckpointError, match=f"the plan {path.name} cannot be read"):
+            read_plan(path)
+
+
 def test_sizes_by_arithmetic() -> None:
     inventory = (layer("denoiser.a", 64, 128, bias=64), layer("vae.b", 32, 64, bias=32))
     rules = parse_rules("denoiser.* = w4 g64\nvae.* = w8")
@@ -197,8 +218,8 @@ def test_presets_get_smaller_with_their_bits() -> None:
 
 
 def test_buckets_without_a_small_common_division_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"t991, t997 have no common division of 100 or fewer"):
-        plan_of("denoiser.conv_in = w8 a8 t991\ndenoiser.* = w8 a8 t997")
+    with pytest.raises(ConfigError, match=r"t89, t97 have no common division of 100 or fewer"):
+        plan_of("denoiser.conv_in = w8 a8 t89\ndenoiser.* = w8 a8 t97")
 
 
 def test_only_the_denoiser_has_timestep_buckets() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,19 @@ def test_contradictions_are_refused() -> None:
         ActivationScheme(bits=8, mode=ActivationMode.DYNAMIC, timestep_buckets=2)
     with pytest.raises(ConfigError, match="percentile 99"):
         ActivationScheme(bits=8, percentile=99.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"percentile": 120.0}, "percentile 120 is out of range; use 90 to 100"),
+        ({"percentile": 60.0}, "percentile 60 is out of range; use 90 to 100"),
+        ({"timestep_buckets": 101}, "101 timestep buckets cannot be; use 1 to 100"),
+    ],
+)
+def test_bounds_of_activation_ranges_are_named(bounds: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ActivationScheme(bits=8, range_search=RangeSearch.PERCENTILE, **bounds)
 
 
 @pytest.mark.parametrize(

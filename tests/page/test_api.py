@@ -17,7 +17,7 @@ def test_programs_find_named_endpoints_that_explain_themselves(server: Server) -
     assert all(len(endpoint["description"]) > 40 for endpoint in described.values())
     assert server.adm in [card["id"] for card in client.predict(api_name="/list_adms")]
     found = client.predict(server.adm, "w4a8", api_name="/list_layers")
-    assert {row["weight_bits"] for row in found["layers"]} == {4, 8, 32}
+    assert {row["w_bits"] for row in found["layers"]} == {4, 8, 16}
     with pytest.raises(AppError, match="the nearest is 'w4a8'"):
         client.predict(server.adm, "w4a", api_name="/list_layers")
 
