@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptq.cli_budget import allocated, budget_options, smallest_found, smallest_options
+from ptq.cli_budget import allocated, budget_options
 from ptq.cli_layers import listed
 from ptq.cli_options import (
     guidance_of,
@@ -29,6 +29,7 @@ from ptq.cli_sensitivity import (
     measured,
     sensitivity_options,
 )
+from ptq.cli_smallest import smallest_found, smallest_options
 from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
 from ptq.report_markdown import megabytes, summary_rows, table
 from ptq.run_folder import check_link

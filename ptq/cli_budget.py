@@ -1,16 +1,15 @@
-"""The command line's second step to bits under a budget: allocate, or search for the least."""
+"""The command line's second step to bits under a budget: allocate."""
 
 import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_options import check_folder, quant_config, study_config
+from ptq.cli_options import check_folder, quant_config
 from ptq.config import format_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo
@@ -21,13 +20,10 @@ from ptq.sensitivities import Sensitivities
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
     from ptq.allocate import Allocation, Allocator
-    from ptq.study_events import OnEvent
-
-ROUNDS = 5
 
 
 @contextmanager
-def _quiet_output() -> Iterator[None]:
+def quiet_output() -> Iterator[None]:
     """Send what a solver's own code prints to the error stream: stdout is for the answer."""
     sys.stdout.flush()
     kept = os.dup(1)
@@ -46,13 +42,6 @@ def budget_options(sub: argparse.ArgumentParser) -> None:
     budget.add_argument("--megabytes", type=float, help="of all layers")
     budget.add_argument("--bits", type=float, help="a weight of the denoiser, on average")
     sub.add_argument("--out", type=Path, help="where to write the rules")
-
-
-def smallest_options(sub: argparse.ArgumentParser) -> None:
-    """Add what the search for the smallest plan takes besides a study's own options."""
-    sub.add_argument("--sensitivities", type=Path, default=Path("sensitivities.json"))
-    sub.add_argument("--rounds", type=int, default=ROUNDS, help="how often the range is halved")
-    sub.add_argument("--to", type=Path, help="where to write the rules")
 
 
 def read_sensitivities(path: Path) -> Sensitivities:
@@ -74,15 +63,15 @@ def allocated(
     adm: "AudioDiffusionModel", arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], str]:
     """The plan of one budget or the whole Pareto front, as JSON values and as text."""
-    allocator, layers = _allocator(adm, arguments)
+    allocator, layers = allocator_of(adm, arguments)
     if arguments.out is not None:
         check_folder(arguments.out)
-    with _quiet_output():
+    with quiet_output():
         front = _wanted(allocator, arguments)
-    rows = [_figures(plan, layers) for plan in front]
-    text = _front_text(rows)
+    rows = [plan_figures(plan, layers) for plan in front]
+    text = front_text(rows)
     if arguments.out is not None:
-        _write_rules(arguments.out, front[-1])
+        write_rules(arguments.out, front[-1])
         text = f"{text}\n\nRules of the last row: {arguments.out}"
     return {"front": rows}, text
 
@@ -103,13 +92,19 @@ def _finite(value: float, complaint: str) -> float:
     return value
 
 
-def _write_rules(path: Path, found: "Allocation") -> None:
+def write_rules(path: Path, found: "Allocation") -> None:
+    """Write a plan as rules, one a layer."""
     path.write_text(format_rules(found.config().rules), encoding="utf-8")
 
 
-def _allocator(
+def allocator_of(
     adm: "AudioDiffusionModel", arguments: argparse.Namespace
 ) -> tuple["Allocator", tuple[LayerInfo, ...]]:
+    """What allocates bits by the flags' rules and sensitivities, and the model's layers.
+
+    Raises:
+        ConfigError: If the sensitivities cannot be read, or are of another model.
+    """
     from ptq.allocate import Allocator
     from ptq.layers import inventory
 
@@ -124,51 +119,8 @@ def _allocator(
     return Allocator(base, layers, found), layers
 
 
-def smallest_found(
-    adm: "AudioDiffusionModel", arguments: argparse.Namespace, on_event: "OnEvent"
-) -> tuple[dict[str, Any], str]:
-    """The smallest plan whose study is non-inferior, as JSON values and as text."""
-    from ptq.metrics import Verdict
-    from ptq.metrics.embed.ear import find_ear
-    from ptq.metrics.paired_banks import MIN_CLIPS_PER_DIM
-    from ptq.smallest import smallest_plan
-    from ptq.study import run_study
-
-    allocator, layers = _allocator(adm, arguments)
-    if arguments.to is not None:
-        check_folder(arguments.to)
-    config, ear = study_config(arguments, adm), find_ear()
-    if isinstance(ear, str):
-        raise ConfigError(f"Nothing can be called non-inferior without an ear: {ear}")
-    fewest = MIN_CLIPS_PER_DIM * ear.dim
-    if len(config.prompts) < fewest:
-        raise ConfigError(
-            f"{len(config.prompts)} prompts are too few for a verdict; give -n {fewest} or more."
-        )
-
-    def passes(found: "Allocation") -> bool:
-        probe = replace(config, quant=found.config())
-        report = run_study(probe, adm, runs=arguments.out, ear=ear, on_event=on_event)
-        return report.fd is not None and report.fd.verdict == Verdict.NON_INFERIOR.value
-
-    with _quiet_output():
-        best, probes = smallest_plan(allocator, passes, arguments.rounds)
-    rows = [
-        {**_figures(probe.allocation, layers), "passed": probe.passed}
-        for probe in sorted(probes, key=lambda probe: probe.allocation.size_bytes)
-    ]
-    if best is None:
-        text = "Not even the largest plan is non-inferior; measure with more schemes of more bits."
-    else:
-        text = f"Smallest non-inferior: {megabytes(best.size_bytes)}."
-        if arguments.to is not None:
-            _write_rules(arguments.to, best)
-            text += f" Rules: {arguments.to}"
-    smallest = None if best is None else _figures(best, layers)
-    return {"probes": rows, "smallest": smallest}, f"{_front_text(rows)}\n\n{text}"
-
-
-def _figures(found: "Allocation", layers: Sequence[LayerInfo]) -> dict[str, Any]:
+def plan_figures(found: "Allocation", layers: Sequence[LayerInfo]) -> dict[str, Any]:
+    """Bytes, mean bits and sum of errors of a plan, as JSON values."""
     return {
         "size_bytes": found.size_bytes,
         "denoiser_weight_bits": found.plan.weight_bits_mean(layers, DENOISER),
@@ -176,7 +128,8 @@ def _figures(found: "Allocation", layers: Sequence[LayerInfo]) -> dict[str, Any]
     }
 
 
-def _front_text(rows: Sequence[dict[str, Any]]) -> str:
+def front_text(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of ``plan_figures``."""
     cells = [
         (
             megabytes(row["size_bytes"]),

@@ -13,6 +13,7 @@ from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
+    from ptq.prompts.suites import Suite
 
 _PROMPTS = 8
 
@@ -100,8 +101,16 @@ def guidance_of(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> fl
     return float(arguments.guidance)
 
 
-def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> StudyConfig:
-    """The study of a loaded model that the flags describe."""
+def study_config(
+    arguments: argparse.Namespace, adm: "AudioDiffusionModel", suite: "Suite | None" = None
+) -> StudyConfig:
+    """The study of a loaded model that the flags describe.
+
+    Args:
+        arguments: What was asked for.
+        adm: The model.
+        suite: Prompts are drawn of it where none are given; the final one if left out.
+    """
     from ptq.adms.registry import lexicon_of
     from ptq.prompts.suites import Suite, draw_suite
 
@@ -109,7 +118,7 @@ def study_config(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> S
         prompts = read_prompts(arguments.prompt_file)
     else:
         count = _PROMPTS if arguments.prompts is None else arguments.prompts
-        drawn = draw_suite(Suite.FINAL, count, arguments.seed, lexicon_of(arguments.adm))
+        drawn = draw_suite(suite or Suite.FINAL, count, arguments.seed, lexicon_of(arguments.adm))
         prompts = tuple(prompt.text for prompt in drawn)
     return StudyConfig(
         adm=arguments.adm,

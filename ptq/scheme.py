@@ -13,8 +13,7 @@ from ptq.errors import ConfigError
 from ptq.json_values import boolean, field_names, integer, member
 from ptq.spelling import check_keys
 
-# Bits of a value that is kept in floating point.
-FLOAT_BITS = 16
+FLOAT_BITS = 16  # of a value that stays in floating point
 GROUP_SIZES = (128, 64, 32, 16)
 WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8)
 ACTIVATION_BITS = (4, 5, 6, 7, 8, FLOAT_BITS)
@@ -190,9 +189,9 @@ class ActivationScheme:
                 f"activations cannot have {self.bits} bits; use 4 to 8, or 16 to keep them."
             )
         if not 1 <= self.timestep_buckets <= MAX_TIMESTEP_BUCKETS:
+            most = MAX_TIMESTEP_BUCKETS
             raise ConfigError(
-                f"{self.timestep_buckets} timestep buckets cannot be; use 1 to"
-                f" {MAX_TIMESTEP_BUCKETS}."
+                f"{self.timestep_buckets} timestep buckets cannot be; use 1 to {most}."
             )
         if not 90.0 <= self.percentile <= 100.0:
             raise ConfigError(f"percentile {self.percentile:g} is out of range; use 90 to 100.")

@@ -1,5 +1,6 @@
 """A study: plan, calibrate, quantize, generate pairs, score, report."""
 
+import shutil
 from pathlib import Path
 
 from ptq.adms.base import AudioDiffusionModel
@@ -30,6 +31,25 @@ from ptq.study_events import OnEvent, Stage, StudyEvent, ignore_event
 def run_folder_of(config: StudyConfig, adm: AudioDiffusionModel, runs: Path) -> RunFolder:
     """The folder in which a study of this configuration and model lives."""
     return RunFolder.at(runs, config.identity(adm.source_hash))
+
+
+def share_full_precision(source: RunFolder, target: RunFolder) -> None:
+    """Let a run begin with the full-precision clips of another that has only another plan.
+
+    Files are linked, where the file system can, and not generated again.
+
+    Args:
+        source: A finished run of the same model, prompts, seed and sampling.
+        target: A run to come; what it has already stays.
+    """
+    for bank in (FULL, SECOND):
+        for path in sorted((source.path / bank).iterdir()):
+            copy = target.file(bank, path.name)
+            if not copy.exists():
+                try:
+                    copy.hardlink_to(path)
+                except OSError:
+                    shutil.copy2(path, copy)
 
 
 def run_study(

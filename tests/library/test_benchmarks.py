@@ -20,7 +20,7 @@ from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.robustness import CALIBRATED, conditions
 from benchmarks.toolkit_weights import with_weights
 from benchmarks.toolkits import weights_alone
-from benchmarks.voice_checks import defects, is_cut
+from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.allocate import Allocation
 from ptq.config import QuantConfig, parse_rules
@@ -109,7 +109,11 @@ def test_a_clip_that_breaks_off_is_cut_and_one_that_dies_away_is_not() -> None:
     broken, paused = tone.copy(), tone.copy()
     broken[16_000:] = 0.0
     paused[16_000:24_000] = 0.0
-    assert [is_cut(clip) for clip in (tone, knock, broken, paused)] == [False, False, True, False]
+    beeps = np.where(np.floor(8 * seconds) % 2 == 0, tone, 0.0).astype(np.float32)
+    beeps[24_000:] = 0.0
+    clips = (tone, knock, broken, paused, beeps)
+    assert [is_cut(clip) for clip in clips] == [False, False, True, False, False]
+    assert cuts_found([tone, 0 * tone]) == 0.5
     assert defects([tone, broken, 0 * tone]) == 2
 
 

@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from ptq.adms.registry import lexicon_of
 from ptq.cli import main
+from ptq.config import parse_rules
 from ptq.metrics.embed.logmel import LogMel128
+from ptq.prompts.suites import Suite, draw_suite
+from ptq.report import read_report
+from ptq.stages import FULL
+from tests.band_ear import BandEar
 from tests.cli_tools import SMALL, shown
+
+COUNT = 16
 
 pytestmark = pytest.mark.usefixtures("tiny_alone")
 
@@ -42,12 +50,13 @@ def test_layers_are_measured_and_bits_allocated(
     assert bits[0]["denoiser_weight_bits"] <= 15.5
     other = tmp_path / "other.json"
     other.write_text(found.read_text().replace('"model_hash": "', '"model_hash": "0'))
+    buckets = ("--scheme", "w4 a8 t89", "--scheme", "w4 a8 t97")
     for arguments, message in (
         (("allocate", *common, "--sensitivities", str(other)), "measure this model"),
         (("allocate", *options, "--megabytes", "nan"), "no size"),
         (("allocate", *options, "--bits", "inf"), "no budget"),
         (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
-        (("sensitivity", *measuring, "--scheme", "w4 a8 t101"), "in common"),
+        (("sensitivity", *measuring, *buckets), "in common"),
         (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "nothing to measure"),
     ):
         assert main(list(arguments)) == 2
@@ -78,6 +87,40 @@ def test_a_table_is_scaled_by_groups_and_checked(
     smooth = ("--scheme", "w4 smooth")
     assert main(["sensitivity", *measuring, *schemes, *smooth]) == 2
     assert "even channels out alike" in capsys.readouterr().err
+
+
+def test_the_smallest_plan_is_judged_on_prompts_that_it_was_not_chosen_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, table, runs = tmp_path / "base.rules", tmp_path / "found.json", tmp_path / "runs"
+    base.write_text("denoiser.mid_block.*to_* = w8\n* = keep\n")
+    common = ("tiny", "--plan", str(base), *SMALL, "--out", str(runs))
+    measuring = (*common, "--to", str(table), "--scheme", "w4", "--scheme", "w8")
+    assert main(["sensitivity", *measuring]) == 0
+    capsys.readouterr()
+    # The tiny model is silent, and no verdict can be had on it: these stand for verdicts.
+    verdicts = iter((True, False, True))
+    monkeypatch.setattr("ptq.cli_smallest._passes", lambda _: next(verdicts))
+    monkeypatch.setattr("ptq.metrics.embed.ear.find_ear", BandEar)
+    sampling = ("--steps", "2", "--seconds", "0.64", "-n", str(COUNT), "--out", str(runs))
+    search = ("smallest", "tiny", "--plan", str(base), *sampling, "--sensitivities", str(table))
+    rules = tmp_path / "least.rules"
+    found = shown(capsys, *search, "--rounds", "2", "--to", str(rules))
+    assert [row["passed"] for row in found["probes"]] == [False, True, True]
+    assert found["smallest"] == {k: v for k, v in found["probes"][1].items() if k != "passed"}
+    assert found["judged"] is None
+    assert parse_rules(rules.read_text())
+    lexicon = lexicon_of("tiny")
+    asked = {
+        tuple(prompt.text for prompt in draw_suite(suite, COUNT, 0, lexicon)): suite
+        for suite in (Suite.EXPLORATION, Suite.FINAL)
+    }
+    reports = list(runs.glob("*/report.json"))
+    studies = [asked[tuple(pair.prompt for pair in read_report(path).pairs)] for path in reports]
+    assert studies.count(Suite.FINAL) == 1
+    assert studies.count(Suite.EXPLORATION) == len(found["probes"]) > 1
+    clips = {(path.parent / FULL / "000.flac").stat().st_ino for path in reports}
+    assert len(clips) == 2, "studies of the same prompts have the same full-precision clips"
 
 
 def test_a_search_with_too_few_prompts_is_refused_at_once(
