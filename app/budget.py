@@ -1,16 +1,18 @@
-"""Bits within a budget, as rules that a visitor can read: only what differs from the preset."""
+"""Bits within a budget, as rules that a visitor can read: only what differs from their own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ptq.allocate import Allocation, Allocator
-from ptq.config import QuantConfig, QuantRule, format_rules
+from ptq.config import QuantConfig, QuantRule, format_rules, parse_rules
+from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo
-from ptq.plan import resolve_plan
+from ptq.plan import QuantPlan, resolve_plan
 from ptq.sensitivities import Sensitivities
 
 MEGABYTE = 1e6
 _POINTS = 10
+_BEGIN, _END = "# within", "# end of the budget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +31,32 @@ class FrontPoint:
 
 
 class Budget:
-    """Plans for one model under budgets.
+    """Plans for one model under budgets, on top of a visitor's own rules.
+
+    Layers that those rules keep, or name by a rule of their own, stay as they are.
 
     Args:
-        base: Decides the layers that were not measured, and names the plans.
+        rules: Decide the layers that are not planned; what an earlier budget wrote is left out.
         layers: The model's.
         sensitivities: Of the same model.
+
+    Raises:
+        ConfigError: The rules cannot be followed, or leave nothing to plan.
     """
 
     def __init__(
-        self, base: QuantConfig, layers: Sequence[LayerInfo], sensitivities: Sensitivities
+        self, rules: str, layers: Sequence[LayerInfo], sensitivities: Sensitivities
     ) -> None:
-        self._base, self._layers, self._found = base, layers, sensitivities
+        self._rules, self._layers, self._found = own_rules(rules), layers, sensitivities
+        base = QuantConfig(name="budget", rules=parse_rules(self._rules))
         self._plan = resolve_plan(base, layers)
-        self._allocator = Allocator(self._plan, layers, sensitivities)
+        fixed = _fixed(self._plan, base.rules)
+        planned = {name: row for name, row in sensitivities.errors.items() if name not in fixed}
+        if not planned:
+            raise ConfigError(
+                "Your rules keep or name every layer that could be planned; take one of them out."
+            )
+        self._allocator = Allocator(self._plan, layers, replace(sensitivities, errors=planned))
         self._front: tuple[FrontPoint, ...] = ()
 
     @property
@@ -51,13 +65,8 @@ class Budget:
         least, most = self._allocator.limits()
         return least / MEGABYTE, most / MEGABYTE
 
-    @property
-    def base_mb(self) -> float:
-        """Size of the base plan."""
-        return self._plan.size_bytes(self._layers) / MEGABYTE
-
     def rules(self, megabytes: float) -> str:
-        """The best plan within a size: what differs from the base, and then the base's own rules.
+        """The best plan within a size: what differs from the own rules, and then those.
 
         Raises:
             ConfigError: No plan is that small.
@@ -69,8 +78,8 @@ class Budget:
             for spec, before in specs
             if spec.scheme != before.scheme
         )
-        # Rules of the base that now decide nothing are no error.
-        return format_rules((*changed, *self._base.rules))
+        # Rules that now decide nothing are no error.
+        return f"{_BEGIN} {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n{self._rules}"
 
     def sensitivity(self) -> Mapping[str, float]:
         """Error of each measured layer at the coarsest scheme it was measured with."""
@@ -88,3 +97,19 @@ class Budget:
             bits=found.plan.weight_bits_mean(self._layers, DENOISER),
             error=found.error,
         )
+
+
+def own_rules(text: str) -> str:
+    """Rules without those that a budget wrote in front of them."""
+    lines = text.splitlines(keepends=True)
+    begins = [i for i, line in enumerate(lines) if line.startswith(_BEGIN)]
+    ends = [i for i, line in enumerate(lines) if line.startswith(_END)]
+    if not begins or not ends or ends[-1] < begins[0]:
+        return text
+    return "".join(lines[: begins[0]] + lines[ends[-1] + 1 :])
+
+
+def _fixed(plan: QuantPlan, rules: Sequence[QuantRule]) -> frozenset[str]:
+    """Layers that somebody decided one by one, and those that stay in floating point."""
+    kept = {spec.name for spec in plan.layers if spec.scheme.weight is None}
+    return frozenset(kept | {rule.pattern for rule in rules})

@@ -19,6 +19,8 @@ from ptq.layer_spec import DENOISER
 _MOST_FD_PCT = 10.0
 # More than a range of least error (mse) ever cuts off on purpose.
 _MOST_CLIPPED_PCT = 2.5
+_MOST_DIVERGENCE = 0.25
+_LEAST_REACH = 0.85
 _MOST_LEVEL_DB = 3.0
 _MOST_BAND_DB = 6.0
 _HIGH_HZ = 4000.0
@@ -29,7 +31,13 @@ _QUIETEST = 1e-10
 
 def diagnosis(run: FinishedRun) -> NoticeValue:
     """One line for every sign of failure; nothing where there is none."""
-    lines = [*_of_distance(run), *_of_ranges(run), *_of_sound(run)]
+    lines = [
+        *_of_distance(run),
+        *_of_divergence(run),
+        *_of_calibration(run),
+        *_of_ranges(run),
+        *_of_sound(run),
+    ]
     if not lines:
         return {}
     return {"tone": Tone.WARNING, "title": "What may have gone wrong", "lines": lines}
@@ -43,6 +51,37 @@ def _of_distance(run: FinishedRun) -> Iterator[str]:
             f"The Fréchet distance rose by {change:.0f} %: calibration may not cover what was "
             "asked. Take more prompts and states, covering and activation-aware ones; then give "
             "the layers that mind most more bits."
+        )
+
+
+def _of_divergence(run: FinishedRun) -> Iterator[str]:
+    """What few clips can tell, for which a distance of distributions is too coarse."""
+    fd, index = run.report.fd, run.report.paired.divergence_index
+    if fd is not None and fd.n >= _FEWEST_FOR_FD:
+        return
+    if index is not None and index > _MOST_DIVERGENCE:
+        yield (
+            f"Half of the pairs are at least {index:.2f} as far apart as another seed would be: "
+            "these bits are too few for this model. Give more to the layers that mind most."
+        )
+
+
+def _of_calibration(run: FinishedRun) -> Iterator[str]:
+    yield from (note for note in run.report.notes if note.startswith("Calibrated with"))
+    found, plan = run.calibration(), run.plan()
+    static = {
+        spec.name
+        for spec in plan.quantized
+        if spec.scheme.activation is not None and spec.scheme.activation.is_static
+    }
+    reached = {} if found is None else found.site_coverage
+    missed = [name for name in reached if name in static and reached[name] < _LEAST_REACH]
+    if missed:
+        worst = min(missed, key=lambda name: reached[name])
+        yield (
+            f"Calibration saw {100 * reached[worst]:.0f} % of the largest values that {worst} was "
+            f"given while it was recorded, and {len(missed)} layers in all stay below "
+            f"{100 * _LEAST_REACH:.0f} %: take more states, activation-aware ones."
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from app.adm_shelf import AdmShelf
 from app.archive import write_archive
 from app.budget import Budget
+from app.budgets import Budgets
 from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
@@ -19,8 +20,7 @@ from app.pace import Forecast, Pace, recent_reports
 from app.prompt_map import PromptMap
 from app.rules import Draft, draft_plan
 from app.settings import Settings
-from app.shipped_sensitivities import read_sensitivities
-from app.study_request import DEFAULT_PRESET, StudyRequest
+from app.study_request import StudyRequest
 from ptq.adms.registry import AdmCard
 from ptq.adms.sampling import SamplingSettings
 from ptq.banks import Ear
@@ -30,7 +30,6 @@ from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.metrics.embed.ear import find_ear
 from ptq.plan import resolve_plan
-from ptq.presets import preset
 from ptq.report import Report
 from ptq.run_folder import REPORT_NAME
 from ptq.stages import FULL, QUANTIZED, clip_path
@@ -95,7 +94,7 @@ class Workbench:
         self._map: tuple[str, PromptMap] | None = None
         self._map_lock = threading.Lock()
         self._starting = threading.Lock()
-        self._budgets: dict[str, Budget] = {}
+        self._budgets = Budgets(self.shelf)
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
             self._pace.remember(report)
@@ -120,23 +119,18 @@ class Workbench:
         """Rules met with the layers of a model: a plan, or what is wrong."""
         return draft_plan(rules, self.layers(adm_id))
 
-    def budget(self, adm_id: str) -> Budget | None:
+    def budget(self, adm_id: str, rules: str | None = None) -> Budget | None:
         """Plans of a model under budgets; ``None`` where no sensitivities ship for it.
 
+        Args:
+            adm_id: The model.
+            rules: What the plans are made on top of; the default preset if left out.
+
         Raises:
+            ConfigError: The rules cannot be followed, or leave nothing to plan.
             PTQError: There is no such model, or its files are damaged.
         """
-        try:
-            found = read_sensitivities(adm_id)
-            if found is None or found.model_hash != self.shelf.source_hash(adm_id):
-                return None
-            if found.model_hash not in self._budgets:
-                made = Budget(preset(DEFAULT_PRESET), self.layers(adm_id), found)
-                self._budgets[found.model_hash] = made
-        except (CheckpointError, ConfigError) as error:  # the page does without the slider
-            _LOG.warning("%s", error)
-            return None
-        return self._budgets[found.model_hash]
+        return self._budgets(adm_id, rules)
 
     def prompt_map(self, adm_id: str) -> PromptMap:
         """Where prompts lie in a model's text space; only the last model's map is kept.

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.registry import lexicon_of
 from ptq.affine import sqnr_db
 from ptq.banks import Banks, Ear, ear_id, embed_banks
 from ptq.calibration.shipped import shipped_calibration
@@ -270,7 +271,7 @@ def _calibration(study: StudyContext, plan: QuantPlan) -> CalibrationRecord | No
         return None
     manifest, wanted = folder.manifest(), study.config.calibration
     shipped = shipped_calibration(study.adm, study.settings, wanted, plan)
-    found = source_coverage(manifest.prompts)
+    found = source_coverage(manifest.prompts, lexicon_of(study.adm.id))
     return CalibrationRecord(
         strategy=manifest.strategy,
         prompts=len(manifest.prompts),

@@ -31,7 +31,7 @@ from ptq.cli_sensitivity import (
 )
 from ptq.cli_smallest import smallest_found, smallest_options
 from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
-from ptq.report_markdown import megabytes, summary_rows, table
+from ptq.report_markdown import coverage_text, megabytes, summary_rows, table
 from ptq.run_folder import check_link
 from ptq.study_config import check_sampling
 from ptq.study_events import StudyEvent
@@ -183,9 +183,15 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     study = _staged(arguments)
     with study.run.locked():
         stats = calibrate_stage(study, plan_stage(study))
-    path = str(calibration_folder(study).stats_path) if stats else None
-    text = path or "The plan has no static activations; nothing to measure."
-    _show(arguments, {"layers": len(stats), "path": path}, text)
+    if not stats:
+        nothing = "The plan has no static activations; nothing to measure."
+        _show(arguments, {"layers": 0, "path": None, "coverage": {}}, nothing)
+        return
+    folder = calibration_folder(study)
+    path, coverage = str(folder.stats_path), dict(folder.manifest().coverage)
+    reach = coverage_text(coverage)
+    text = f"{path}\nIts states {reach}." if reach else path
+    _show(arguments, {"layers": len(stats), "path": path, "coverage": coverage}, text)
 
 
 def _quantize(arguments: argparse.Namespace) -> None:

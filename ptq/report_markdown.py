@@ -1,8 +1,9 @@
 """A report as Markdown: what a terminal or a README shows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ptq.report import Report
+from ptq.results import CalibrationRecord
 
 _ABSENT = "n/a"
 
@@ -48,6 +49,8 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
         ("embedding cosine", number(paired.embedding_cosine, 4)),
         ("divergence index", number(paired.divergence_index, 3)),
     ]
+    if report.calibration is not None:
+        rows.append(_calibration_row(report.calibration))
     if fd is not None:
         interval = (
             ""
@@ -63,6 +66,32 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
             ("verdict", fd.verdict),
         ]
     return rows
+
+
+def coverage_text(coverage: Mapping[str, float]) -> str:
+    """What a calibration set reaches beside random sets of its size; empty where unmeasured.
+
+    Args:
+        coverage: as ``ptq.calibration.coverage.coverage_figures`` has it.
+    """
+    told = (
+        ("range_mean", "{} of the layers' peaks"),
+        ("range_least", "{} of the worst covered layer's"),
+        ("outlier_channels", "{} of the outlier channels"),
+    )
+    parts = []
+    for key, words in told:
+        found, random = coverage.get(key), coverage.get(f"random_{key}")
+        if found is not None and random is not None:
+            shares = f"{100 * found:.1f} % (random states: {100 * random:.1f} %)"
+            parts.append(words.format(shares))
+    return f"reach {', '.join(parts)}" if parts else ""
+
+
+def _calibration_row(found: CalibrationRecord) -> tuple[str, str]:
+    reach = coverage_text(found.coverage)
+    text = f"{found.states} {found.strategy} states of {found.prompts} prompts"
+    return "calibration", f"{text}; they {reach}" if reach else text
 
 
 def _change(after: int, before: int) -> str:

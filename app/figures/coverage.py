@@ -10,6 +10,7 @@ from app.prompt_map import PromptPoints
 
 _TITLE_RANGES = "How much of each layer's range calibration saw"
 _UNMEASURED = "Not measured: only activation-aware and density-diversity calibration do."
+_RANDOM = {"random_range_mean": "mean of the layers", "random_range_least": "worst layer"}
 _MOST_CHARACTERS = 60
 
 
@@ -44,8 +45,13 @@ def _shown(text: str) -> str:
     return html.escape(short) or "(nothing)"
 
 
-def range_coverage(shares: Mapping[str, float]) -> go.Figure:
-    """Each layer's peak over the calibration states, as a share of its peak over all recorded."""
+def range_coverage(shares: Mapping[str, float], coverage: Mapping[str, float]) -> go.Figure:
+    """Each layer's peak over the calibration states, as a share of its peak over all recorded.
+
+    Args:
+        shares: By layer.
+        coverage: Figures of the whole set, of which those of random states are drawn beside it.
+    """
     if not shares:
         return empty_figure(_UNMEASURED, title=_TITLE_RANGES)
     names = list(shares)
@@ -60,6 +66,15 @@ def range_coverage(shares: Mapping[str, float]) -> go.Figure:
             hovertemplate="%{text}: %{y:.0f} %<extra></extra>",
         )
     )
+    for key, words in _RANDOM.items():
+        if key not in coverage:
+            continue
+        figure.add_hline(
+            100.0 * coverage[key],
+            line={"color": QUANTIZED, "dash": "dot"},
+            annotation_text=f"random states, {words}",
+            annotation_position="bottom right",
+        )
     styled(figure, title=_TITLE_RANGES, height=360)
     figure.update_xaxes(title_text="layer, in the order of the network")
     figure.update_yaxes(title_text="% of the peak", range=[0, 105])

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.budget import Budget
+from app.budget import MEGABYTE, Budget
 from app.components.layer_grid import LayerEdit
 from app.components.notice import NoticeValue
 from app.handlers.explain import explained, warn
@@ -13,27 +13,34 @@ from app.present import grid_value, plan_summary, rule_notice, word_notice
 from app.rule_edits import apply_edit, with_rounding
 from app.workbench import Workbench
 from ptq.adms.registry import AdmState
-from ptq.config import format_rules
+from ptq.config import QuantConfig, format_rules, parse_rules
 from ptq.errors import ConfigError
+from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.prompts.vocabulary import unknown_words
 from ptq.scheme import Rounding
 
-Shown = tuple[Any, Any, Any]  # notice, grid, summary
+Shown = tuple[Any, Any, Any, Any]  # notice, grid, summary, slider of sizes
 
 # A hint while the visitor types need not read a book.
 _READ_CHARACTERS = 4000
 
 
-def budget_bounds(budget: Budget | None) -> dict[str, Any]:
-    """What the slider of sizes shows; hidden where no sensitivities ship for the model."""
+def budget_bounds(budget: Budget | None, megabytes: float) -> dict[str, Any]:
+    """What the slider of sizes shows; hidden where there is nothing to plan.
+
+    Args:
+        budget: What it chooses among.
+        megabytes: Size of the present plan.
+    """
     if budget is None:
         return {"visible": False}
     least, most = budget.limits_mb
+    lowest, highest = math.ceil(100 * least) / 100, math.floor(100 * most) / 100
     return {
-        "value": round(budget.base_mb, 2),
-        "minimum": math.ceil(100 * least) / 100,
-        "maximum": math.floor(100 * most) / 100,
+        "value": min(max(round(megabytes, 2), lowest), highest),
+        "minimum": lowest,
+        "maximum": highest,
         "visible": True,
     }
 
@@ -53,10 +60,22 @@ class ConfigureHandlers:
         """Show what the rules do to every layer, or which line is wrong; the grid keeps then."""
         draft = self.workbench.draft(adm, rules)
         if draft.plan is None:
-            return rule_notice(draft.problems), gr.skip(), gr.skip()
-        layers, budget = self.workbench.layers(adm), self.workbench.budget(adm)
-        grid = grid_value(draft.plan, layers, None if budget is None else budget.sensitivity())
-        return rule_notice(()), grid, plan_summary(draft.plan, layers)
+            return rule_notice(draft.problems), gr.skip(), gr.skip(), gr.skip()
+        layers, known = self.workbench.layers(adm), self.workbench.budget(adm)
+        grid = grid_value(draft.plan, layers, None if known is None else known.sensitivity())
+        size = gr.Slider(**self.sizes(adm, rules))
+        return rule_notice(()), grid, plan_summary(draft.plan, layers), size
+
+    def sizes(self, adm: str, rules: str) -> dict[str, Any]:
+        """What the slider of sizes shows beside rules that can be followed."""
+        layers = self.workbench.layers(adm)
+        try:
+            plan = resolve_plan(QuantConfig(name="page", rules=parse_rules(rules)), layers)
+            return budget_bounds(
+                self.workbench.budget(adm, rules), plan.size_bytes(layers) / MEGABYTE
+            )
+        except ConfigError:  # every layer is decided one by one
+            return budget_bounds(None, 0.0)
 
     @explained
     def choose_preset(self, name: str) -> str:
@@ -74,9 +93,13 @@ class ConfigureHandlers:
 
     @explained
     def replan(self, adm: str, rules: str, megabytes: float) -> str:
-        """Replace the rules by the best plan within a size."""
-        budget = self.workbench.budget(adm)
-        return rules if budget is None else budget.rules(megabytes)
+        """Put the best plan within a size in front of the rules; what they fix stays."""
+        try:
+            budget = self.workbench.budget(adm, rules)
+            return rules if budget is None else budget.rules(megabytes)
+        except ConfigError as error:
+            warn(error)
+            return rules
 
     @explained
     def choose_adm(self, adm: str, rules: str, prompts: str) -> tuple[Any, ...]:
@@ -88,7 +111,6 @@ class ConfigureHandlers:
             gr.Slider(value=spec.default_guidance),
             gr.Slider(value=min(spec.default_seconds, longest), maximum=longest),
             self.check_prompts(adm, prompts),
-            gr.Slider(**budget_bounds(self.workbench.budget(adm))),
             *self.check_rules(adm, rules),
         )
 

@@ -92,7 +92,8 @@ class ResultsHandlers:
             return gr.skip(), gr.skip()
         run = self.workbench.run(token, run_id)
         found = run.calibration()
-        ranges = range_coverage({} if found is None else found.site_coverage)
+        shares, coverage = ({}, {}) if found is None else (found.site_coverage, found.coverage)
+        ranges = range_coverage(shares, coverage)
         try:
             placed = self.workbench.prompt_map(run.report.adm.id)
         except PTQError:  # the host took the model away; its runs can still be seen

@@ -8,7 +8,7 @@ from app.components.chips import Chips
 from app.components.fact_table import FactTable
 from app.components.layer_grid import LayerGrid
 from app.components.notice import Notice
-from app.handlers.configure import ConfigureHandlers, budget_bounds
+from app.handlers.configure import ConfigureHandlers
 from app.present import adm_title
 from app.settings import Settings
 from app.study_request import (
@@ -76,14 +76,14 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             chosen, rules, problem = _build_rules()
-            rounding, budget = _build_methods(handlers)
+            rounding, budget = _build_methods(handlers, adm.value, rules.value)
         with gr.Column(scale=2, min_width=300):
             summary = FactTable(elem_id="plan-summary")
             with gr.Accordion("What do these words mean?", open=False):
                 gr.Markdown(_GLOSSARY, elem_classes="glossary")
     grid = LayerGrid(elem_id="grid")
     go = gr.Button("Next: run it", variant="primary", elem_id="go")
-    shown = [problem, grid, summary]
+    shown = [problem, grid, summary, budget]
     seed, steps, guidance, seconds, *calibration = sampling
     rules.change(handlers.check_rules, [adm, rules], shown, **LATEST)
     chosen.input(handlers.choose_preset, chosen, rules, **LATEST)
@@ -96,7 +96,7 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     adm.input(
         handlers.choose_adm,
         [adm, rules, prompts],
-        [steps, guidance, seconds, words, budget, *shown],
+        [steps, guidance, seconds, words, *shown],
         **LATEST,
     )
     inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds]
@@ -211,7 +211,9 @@ def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
     return chosen, rules, problem
 
 
-def _build_methods(handlers: ConfigureHandlers) -> tuple[gr.Radio, gr.Slider]:
+def _build_methods(
+    handlers: ConfigureHandlers, adm: str | None, rules: str
+) -> tuple[gr.Radio, gr.Slider]:
     rounding = gr.Radio(
         [method.value for method in Rounding],
         value=None,
@@ -219,12 +221,12 @@ def _build_methods(handlers: ConfigureHandlers) -> tuple[gr.Radio, gr.Slider]:
         info="Changes the rules. All but nearest look at what calibration saw.",
         elem_id="rounding",
     )
-    cards = handlers.workbench.adms()
     budget = gr.Slider(
-        **budget_bounds(handlers.workbench.budget(cards[0].id) if cards else None),
+        **({"visible": False} if adm is None else handlers.sizes(adm, rules)),
         step=0.01,
         label="Budget, megabytes of all layers",
-        info="Bits go to the layers that mind most; the rules then say how.",
+        info="Bits go to the layers that mind most; the rules then say how. Layers that a rule of "
+        "yours keeps or names stay as they are.",
         elem_id="budget",
     )
     return rounding, budget

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ptq.report_html import to_html
 from ptq.report_markdown import number, summary_rows, table, to_markdown
 from ptq.results import (
     AdmRecord,
+    CalibrationRecord,
     DenoiserSize,
     FdRecord,
     PairedRecord,
@@ -110,6 +112,21 @@ def test_markdown_names_what_is_absent() -> None:
     assert "| plan | 0.1 |" in text
     assert number(None) == "n/a"
     assert number(0.0, 1, " dB") == "0.0 dB"
+
+
+def test_what_calibration_reached_stands_beside_random_states() -> None:
+    figures = {"range_mean": 0.993, "random_range_mean": 0.985, "outlier_channels": 0.9}
+    record = CalibrationRecord(
+        strategy="activation-aware", prompts=17, states=120, manifest="m", coverage=figures
+    )
+    rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": record})))
+    assert rows["calibration"] == (
+        "120 activation-aware states of 17 prompts; they reach "
+        "99.3 % (random states: 98.5 %) of the layers' peaks"
+    )
+    plain = replace(record, coverage={})
+    rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": plain})))
+    assert rows["calibration"] == "120 activation-aware states of 17 prompts"
 
 
 def test_a_distance_is_shown_with_its_interval_and_verdict() -> None:

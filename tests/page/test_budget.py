@@ -1,6 +1,7 @@
 """Bits within a budget on the page: rules that keep the size, and points that open as plans."""
 
 import gc
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from app.shipped_sensitivities import read_sensitivities
 from app.ui import build_ui
 from app.workbench import Workbench
 from ptq.adms.audioldm import AudioLDM
-from ptq.config import QuantConfig, parse_rules
+from ptq.config import format_rules, parse_rules
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
@@ -49,14 +50,14 @@ def table(tiny_adm: AudioLDM, layers: tuple[LayerInfo, ...]) -> Sensitivities:
 
 @pytest.fixture(scope="module")
 def budget(layers: tuple[LayerInfo, ...], table: Sensitivities) -> Budget:
-    return Budget(preset("w8a8"), layers, table)
+    return Budget(format_rules(preset("w8a8").rules), layers, table)
 
 
 @pytest.fixture
 def workbench(
     tiny_folder: Path, tmp_path: Path, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
 ) -> Workbench:
-    monkeypatch.setattr("app.workbench.read_sensitivities", lambda *_: table)
+    monkeypatch.setattr("app.budgets.read_sensitivities", lambda *_: table)
     return Workbench(Settings(runs=tmp_path, local_adms={"tiny": tiny_folder}))
 
 
@@ -112,8 +113,8 @@ def test_the_page_plans_within_a_budget(workbench: Workbench, table: Sensitiviti
     budget = workbench.budget("tiny")
     assert budget is not None
     assert workbench.budget("tiny") is budget, "solved once"
-    size = sum(budget.limits_mb) / 2
-    rules = configure.replan("tiny", "", size)
+    slider = configure.check_rules("tiny", "* = w8a8")[-1]
+    rules = configure.replan("tiny", "* = w8a8", (slider.minimum + slider.maximum) / 2)
     grid = configure.check_rules("tiny", rules)[1]
     rated = {row["name"]: row.get("sensitivity") for row in grid["rows"]}
     assert {name for name, value in rated.items() if value is not None} == set(table.errors)
@@ -137,13 +138,13 @@ def test_a_table_that_does_not_fit_costs_the_slider_only(
     workbench: Workbench, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = replace(table, model_hash="other weights")
-    monkeypatch.setattr("app.workbench.read_sensitivities", lambda *_: stale)
+    monkeypatch.setattr("app.budgets.read_sensitivities", lambda *_: stale)
     assert workbench.budget("tiny") is None
 
     def damaged(*_: str) -> Sensitivities:
         raise CheckpointError("damaged")
 
-    monkeypatch.setattr("app.workbench.read_sensitivities", damaged)
+    monkeypatch.setattr("app.budgets.read_sensitivities", damaged)
     assert workbench.budget("tiny") is None
 
 
@@ -166,9 +167,49 @@ def test_a_shipped_table_is_read_or_its_damage_named(tmp_path: Path, table: Sens
         read_sensitivities("tiny", tmp_path)
 
 
-def test_budgets_of_a_custom_base_keep_its_other_rules(
+def test_a_budget_leaves_what_the_own_rules_decide(
     layers: tuple[LayerInfo, ...], table: Sensitivities
 ) -> None:
-    base = QuantConfig(name="mine", rules=parse_rules("vae.* = w6\n* = keep"))
-    text = Budget(base, layers, table).rules(1e3)
-    assert text.endswith("vae.* = w6\n* = keep\n")
+    kept, named, *_ = table.errors
+    own = f"{kept} = keep\n{named} = w6\n# the rest\nvae.* = w6\n* = w8\n"
+    budget = Budget(own, layers, table)
+    first = budget.rules(budget.limits_mb[0])
+    assert first.endswith(own)
+    second = Budget(first, layers, table).rules(sum(budget.limits_mb) / 2)
+    assert second.endswith(own), "an earlier budget's rules are replaced"
+    assert second != first
+    for text in (first, second):
+        plan = draft_plan(text, layers).plan
+        assert plan is not None
+        bits = {spec.name: spec.scheme.weight_bits for spec in plan.layers}
+        assert (bits[kept], bits[named]) == (16, 6)
+    with pytest.raises(ConfigError, match="take one of them out"):
+        Budget("* = keep", layers, table)
+
+
+def test_the_slider_follows_the_rules_and_keeps_them(workbench: Workbench) -> None:
+    configure = ConfigureHandlers(workbench)
+    own = "denoiser.conv_in = keep\n* = w8a8\n"
+    *_, slider = configure.check_rules("tiny", own)
+    planned = configure.replan("tiny", own, slider.minimum)
+    *_, moved = configure.check_rules("tiny", planned)
+    assert moved.value == slider.minimum < slider.value
+    assert (moved.minimum, moved.maximum) == (slider.minimum, slider.maximum)
+    assert planned.endswith(own)
+    assert not configure.check_rules("tiny", "* = keep\n")[-1].visible
+    with pytest.warns(UserWarning, match="take one of them out"):
+        assert configure.replan("tiny", "* = keep\n", 1.0) == "* = keep\n"
+
+
+def test_a_budget_of_the_embedded_model_is_planned_within_a_second(tmp_path: Path) -> None:
+    configure = ConfigureHandlers(Workbench(Settings(runs=tmp_path)))
+    rules = configure.choose_preset("ptq4adm")
+    slider = configure.check_rules("mini-audioldm", rules)[-1]
+    seconds = []
+    for size in (slider.minimum + 0.3, slider.minimum + 0.9):
+        start = time.perf_counter()
+        rules = configure.replan("mini-audioldm", rules, size)
+        seconds.append(time.perf_counter() - start)
+    # The faster of two: the tests' own machine may be busy.
+    assert min(seconds) < 1.0
+    assert "# within" in rules

@@ -41,9 +41,11 @@ def test_the_map_shows_three_kinds_of_prompts_without_markup() -> None:
 
 
 def test_ranges_are_per_cent_of_the_peak_or_said_to_be_unmeasured() -> None:
-    figure = range_coverage({"denoiser.a": 0.5, "denoiser.b": 1.0})
+    drawn = {"range_mean": 0.75, "random_range_mean": 0.6, "random_range_least": 0.4}
+    figure = range_coverage({"denoiser.a": 0.5, "denoiser.b": 1.0}, drawn)
     assert list(figure.data[0].y) == [50.0, 100.0]
-    assert "Not measured" in range_coverage({}).layout.annotations[0].text
+    assert [line.y0 for line in figure.layout.shapes] == [60.0, 40.0]
+    assert "Not measured" in range_coverage({}, {}).layout.annotations[0].text
 
 
 def test_the_map_spreads_what_the_model_tells_apart(tiny_adm: AudioLDM) -> None:

@@ -19,7 +19,7 @@ from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.results import FdRecord
 from ptq.study import run_folder_of, run_study
-from ptq.study_config import StudyConfig
+from ptq.study_config import CalibrationSettings, StudyConfig
 from tests.calibrations import drawn
 
 CONFIG = StudyConfig(
@@ -82,6 +82,40 @@ def test_a_risen_distance_points_at_calibration(
 def test_few_clips_show_no_rise(run: FinishedRun) -> None:
     few = replace(run, report=replace(run.report, fd=fd(40.0, 8)))
     assert diagnosis(few) == {}
+
+
+@pytest.mark.parametrize(
+    ("index", "n", "named"), [(0.4, 8, True), (0.1, 8, False), (0.4, 64, False)]
+)
+def test_few_clips_show_how_far_pairs_drift(
+    run: FinishedRun, index: float, n: int, *, named: bool
+) -> None:
+    paired = replace(run.report.paired, divergence_index=index)
+    drifted = replace(run, report=replace(run.report, paired=paired, fd=fd(0.0, n)))
+    lines = diagnosis(drifted).get("lines", [])
+    assert any("at least 0.40 as far apart" in line for line in lines) is named
+
+
+def test_calibration_that_does_not_fit_is_named(run: FinishedRun) -> None:
+    note = "Calibrated with steps 20, sampled with 2: ranges may not fit; calibrate again."
+    other = replace(run, report=replace(run.report, notes=(*run.report.notes, note)))
+    assert diagnosis(other)["lines"] == [note]
+
+
+def test_ranges_that_calibration_hardly_saw_are_named(
+    tiny_adm: AudioLDM, tmp_path: Path, run: FinishedRun
+) -> None:
+    sparse = CalibrationSettings(strategy="activation-aware", prompts=4, states=1, covering=False)
+    config = replace(CONFIG, calibration=sparse)
+    run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
+    found = FinishedRun.read(run_folder_of(config, tiny_adm, tmp_path).path, run_id="y")
+    manifest = found.calibration()
+    assert manifest is not None
+    worst = min(manifest.site_coverage, key=lambda name: manifest.site_coverage[name])
+    assert manifest.site_coverage[worst] < 0.85, "one state of eight is not enough"
+    (line, *_) = diagnosis(found)["lines"]
+    assert f"values that {worst} was given" in line
+    assert "saw" not in str(diagnosis(run)), "drawn states are not compared with any"
 
 
 def test_a_jump_of_the_level_points_at_ranges(run: FinishedRun) -> None:
