@@ -34,7 +34,7 @@ check: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/mypy app ptq assets benchmarks tests
 	$(BIN)/mypy app.py
 
-assets: $(VENV)/dev.stamp  ## train everything in assets/ again, on DEVICE; resumable
+assets: $(VENV)/dev.stamp  ## train everything in assets/ again, on DEVICE; resumable; then `python -m benchmarks.presets --ship`
 	$(BIN)/python -m assets.recipe all --from-scratch --device $(DEVICE)
 
 screenshots: $(VENV)/dev.stamp  ## the page in both themes, wide and narrow, into screenshots/

@@ -4,12 +4,12 @@ import logging
 
 from app.adm_shelf import AdmShelf
 from app.budget import Budget
-from app.shipped_sensitivities import read_sensitivities
 from app.study_request import DEFAULT_PRESET
 from ptq.config import format_rules
 from ptq.errors import CheckpointError
 from ptq.presets import preset
 from ptq.sensitivities import Sensitivities
+from ptq.shipped_sensitivities import shipped_sensitivities
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,9 +50,7 @@ class Budgets:
 
     def _sensitivities(self, adm_id: str) -> Sensitivities | None:
         try:
-            found = read_sensitivities(adm_id)
+            return shipped_sensitivities(adm_id, self._shelf.source_hash(adm_id))
         except CheckpointError as error:  # the page does without the slider
             _LOG.warning("%s", error)
             return None
-        own = found is not None and found.model_hash == self._shelf.source_hash(adm_id)
-        return found if own else None

@@ -1,18 +1,18 @@
 """Plans whose bits follow the sensitivities that ship with a model."""
 
-from app.shipped_sensitivities import read_sensitivities
 from ptq.adms.base import AudioDiffusionModel
 from ptq.allocate import Allocator
 from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.sensitivities import Sensitivities
+from ptq.shipped_sensitivities import shipped_sensitivities
 
 
 def sensitivities_of(adm: AudioDiffusionModel) -> Sensitivities:
     """The table that ships for a model."""
-    found = read_sensitivities(adm.id)
-    if found is None or found.model_hash != adm.source_hash:
+    found = shipped_sensitivities(adm.id, adm.source_hash)
+    if found is None:
         raise SystemExit("The shipped sensitivities are of other weights; measure them again.")
     return found
 

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.shipped_sensitivities import SENSITIVITIES_FOLDER
 from benchmarks.clips import RESULTS, write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.report_markdown import table
+from ptq.shipped_sensitivities import SENSITIVITIES_FOLDER
 from ptq.study_events import Stage
 
 _KILOBYTE = 1024  # what Linux counts a process's peak memory in

@@ -22,6 +22,8 @@ _CHOSEN = (16, 32, 64, 128)
 _RANDOM = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _POOL, _HELD_OUT = 4096, 1000
 _POOL_SEED = 500
+# Of these more is better, and of the radius less.
+_MEASURES = {"near": 1.0, "cells": 1.0, "radius": -1.0}
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
         "chosen": {str(n): asdict(found) for n, found in chosen.items()},
         "random": {str(n): summary(found) for n, found in drawn.items()},
         "random_needed": {
-            str(n): {name: needed(drawn, getattr(found, name), name) for name in ("near", "cells")}
+            str(n): {name: needed(drawn, getattr(found, name), name) for name in _MEASURES}
             for n, found in chosen.items()
         },
     }
@@ -66,7 +68,7 @@ def draws_of(space: PromptSpace, pool: list[str], n: int, draws: int) -> list[Pr
 
 def summary(found: list[PromptCoverage]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation of each measure."""
-    rows = {name: [getattr(c, name) for c in found] for name in ("near", "radius", "cells")}
+    rows = {name: [getattr(c, name) for c in found] for name in _MEASURES}
     return {
         name: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
         for name, values in rows.items()
@@ -75,10 +77,9 @@ def summary(found: list[PromptCoverage]) -> dict[str, dict[str, float]]:
 
 def needed(drawn: dict[int, list[PromptCoverage]], goal: float, name: str) -> int | None:
     """The smallest size whose random sets reach a goal on average; ``None`` if none does."""
-    reached = (
-        n for n, found in drawn.items() if np.mean([getattr(c, name) for c in found]) >= goal
-    )
-    return min(reached, default=None)
+    sign = _MEASURES[name]
+    means = {n: np.mean([getattr(c, name) for c in found]) for n, found in drawn.items()}
+    return min((n for n, mean in means.items() if sign * mean >= sign * goal), default=None)
 
 
 def show(result: dict[str, Any]) -> None:
@@ -87,12 +88,14 @@ def show(result: dict[str, Any]) -> None:
     for n, found in result["chosen"].items():
         random, more = result["random"][n], result["random_needed"][n]
         cells = [str(n)]
-        for name in ("near", "cells"):
+        for name in _MEASURES:
             mean, sd = random[name]["mean"], random[name]["sd"]
             size = more[name] or f"more than {max(_RANDOM)}"
             cells += [f"{found[name]:.3f}", f"{mean:.3f} ± {sd:.3f}", str(size)]
         rows.append(tuple(cells))
-    header = ("prompts", "near", "random", "random needed", "cells", "random", "random needed")
+    header = ["prompts"]
+    for name in _MEASURES:
+        header += [name, "random", "random needed"]
     print(table(header, rows))
 
 

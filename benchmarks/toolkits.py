@@ -113,7 +113,7 @@ class Contest:
         yield {
             "name": f"PTQ4ADM in the bytes of {toolkit}",
             "denoiser_bytes": self._denoiser_bytes(found),
-            "layers": sum(spec.name.startswith(f"{DENOISER}.") for spec in plan.quantized),
+            "layers": sum(spec.part == DENOISER for spec in plan.quantized),
             **named,
             "plan": plan.sha256,
             **self._scores(self.bench.bank(self.bench.clips_name(plan), quantized)),

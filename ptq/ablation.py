@@ -98,7 +98,7 @@ class GroupAblation:
 
 
 def _denoiser(plan: QuantPlan) -> Iterator[LayerSpec]:
-    return (spec for spec in plan.quantized if spec.name.startswith(f"{DENOISER}."))
+    return (spec for spec in plan.quantized if spec.part == DENOISER)
 
 
 def rescaled(

@@ -81,7 +81,7 @@ class AdditivityCheck:
         measured = []
         for found in plans:
             # Other parts have no term in the sum, so they stay as they are.
-            own = tuple(s for s in found.plan.layers if s.name.startswith(f"{DENOISER}."))
+            own = tuple(s for s in found.plan.layers if s.part == DENOISER)
             plan = replace(found.plan, layers=own)
             codes = rounded_weights(self.fitting, plan, self.stats)
             other = copy.deepcopy(self.replay.adm)

@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     prompts.add_argument("--seed", type=int, default=0)
     prompts.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl to audit")
-    prompts.add_argument("--out", type=Path, help="where to write them, one a line")
+    prompts.add_argument(
+        "--out", type=Path, help="where to write them: .txt, or .jsonl with what each is"
+    )
     study_options(add("calibrate", _calibrate, "adm"))
     study_options(add("quantize", _quantize, "adm"))
     study = add("study", _study, "adm")
@@ -146,7 +148,7 @@ def _prompts(arguments: argparse.Namespace) -> None:
     """Choose prompts that cover a model's input space; audit and augment a file of them."""
     from ptq.adms.registry import lexicon_of
     from ptq.calibration.prompt_choice import PromptChoice
-    from ptq.prompts.files import read_prompts
+    from ptq.prompts.files import read_prompts, write_prompts
 
     given = read_prompts(arguments.prompt_file) if arguments.prompt_file else ()
     path = augmented_path(arguments.prompt_file, arguments.out)
@@ -155,7 +157,7 @@ def _prompts(arguments: argparse.Namespace) -> None:
     found = choice.audit(given, count)
     value, text = audited(found, given=bool(given))
     if path is not None:
-        path.write_text("\n".join(found.prompts) + "\n", encoding="utf-8")
+        write_prompts(path, found.prompts, given)
         value, text = {**value, "path": str(path)}, f"{text}\n\nWritten to {path}"
     _show(arguments, value, text)
 

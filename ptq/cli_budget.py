@@ -37,26 +37,41 @@ def quiet_output() -> Iterator[None]:
 
 def budget_options(sub: argparse.ArgumentParser) -> None:
     """Add what allocating takes besides the base plan."""
-    sub.add_argument("--sensitivities", type=Path, default=Path("sensitivities.json"))
+    sensitivity_table(sub)
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--megabytes", type=float, help="of all layers")
     budget.add_argument("--bits", type=float, help="a weight of the denoiser, on average")
     sub.add_argument("--out", type=Path, help="where to write the rules")
 
 
-def read_sensitivities(path: Path) -> Sensitivities:
-    """Read a table that ``measured`` wrote.
+def sensitivity_table(sub: argparse.ArgumentParser) -> None:
+    """Add what names the sensitivities that bits are allocated by."""
+    sub.add_argument(
+        "--sensitivities", type=Path, help="a measured table; if not given, the model's own"
+    )
 
-    Raises:
-        ConfigError: If it cannot be read.
-    """
+
+def _sensitivities(adm: "AudioDiffusionModel", path: Path | None) -> Sensitivities:
+    from ptq.shipped_sensitivities import shipped_sensitivities
+
+    cure = "measure them with 'python -m ptq sensitivity'"
+    if path is None:
+        shipped = shipped_sensitivities(adm.id, adm.source_hash)
+        if shipped is None:
+            raise ConfigError(f"No sensitivities ship for {adm.id}; {cure}.")
+        return shipped
     try:
-        return Sensitivities.from_json(path.read_text(encoding="utf-8"))
+        found = Sensitivities.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The sensitivities in {path} cannot be read ({error}); measure them with"
-            " 'python -m ptq sensitivity'."
+            f"The sensitivities in {path} cannot be read ({error}); {cure}."
         ) from error
+    if found.model_hash != adm.source_hash:
+        raise ConfigError(
+            f"{path} was measured on the model {found.model_hash[:12]}, not on"
+            f" {adm.source_hash[:12]}; measure this model."
+        )
+    return found
 
 
 def allocated(
@@ -110,13 +125,7 @@ def allocator_of(
 
     layers = inventory(adm.parts(), adm.splits())
     base = resolve_plan(quant_config(arguments), layers)
-    found = read_sensitivities(arguments.sensitivities)
-    if found.model_hash != adm.source_hash:
-        raise ConfigError(
-            f"{arguments.sensitivities} was measured on the model {found.model_hash[:12]}, not on"
-            f" {adm.source_hash[:12]}; measure this model."
-        )
-    return Allocator(base, layers, found), layers
+    return Allocator(base, layers, _sensitivities(adm, arguments.sensitivities)), layers
 
 
 def plan_figures(found: "Allocation", layers: Sequence[LayerInfo]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
     measured = {
         spec.name: replace(spec, scheme=LayerScheme(weight=spec.scheme.weight, activation=static))
         for spec in base.layers
-        if spec.name.startswith(f"{DENOISER}.") and spec.scheme.weight is not None
+        if spec.part == DENOISER and spec.scheme.weight is not None
     }
     if not measured:
         raise ConfigError(
@@ -167,7 +167,7 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
 def _check_balance(base: QuantPlan, schemes: Sequence[str]) -> None:
     """Ranges are measured once: on inputs that are evened out as the plan says, or are not."""
     found = [parse_scheme(words.split()).weight for words in schemes]
-    found += [spec.scheme.weight for spec in base.layers if spec.name.startswith(f"{DENOISER}.")]
+    found += [spec.scheme.weight for spec in base.layers if spec.part == DENOISER]
     if len({weight.balance for weight in found if weight is not None}) > 1:
         raise ConfigError(
             "the plan and all schemes have to even channels out alike; write smooth, or"

@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_budget import allocator_of, front_text, plan_figures, quiet_output, write_rules
+from ptq.cli_budget import (
+    allocator_of,
+    front_text,
+    plan_figures,
+    quiet_output,
+    sensitivity_table,
+    write_rules,
+)
 from ptq.cli_options import check_folder, study_config
 from ptq.errors import ConfigError
 from ptq.report_markdown import megabytes
@@ -29,7 +36,7 @@ _NONE = "Not even the largest plan is non-inferior; measure with more schemes of
 
 def smallest_options(sub: argparse.ArgumentParser) -> None:
     """Add what the search takes besides a study's own options."""
-    sub.add_argument("--sensitivities", type=Path, default=Path("sensitivities.json"))
+    sensitivity_table(sub)
     sub.add_argument("--rounds", type=int, default=ROUNDS, help="how often the range is halved")
     sub.add_argument("--to", type=Path, help="where to write the rules")
 

@@ -92,6 +92,11 @@ class LayerSpec:
     scheme: LayerScheme
     split: int | None = None
 
+    @property
+    def part(self) -> str:
+        """The part of the pipeline that it belongs to."""
+        return self.name.partition(".")[0]
+
     def weight_bits_stored(self, info: LayerInfo) -> int:
         """Return the bits that weights, scales and zero points take in a packed file."""
         weight = self.scheme.weight

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ptq.activation import ActivationQuantizer
 from ptq.algorithms import quantize_weight
+from ptq.algorithms.bias_correction import corrected_bias
 from ptq.errors import CalibrationError, Cancelled, LayerError
 from ptq.layer_spec import LayerInfo, LayerKind, LayerSpec, group_basis
 from ptq.layers import get_layer, inventory, set_layer_
@@ -15,7 +16,7 @@ from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantized_layer import Corrections, QuantizedLayer, channel_axis
 from ptq.ranges import static_qparams
-from ptq.rounding_target import corrected_bias, rounding_target
+from ptq.rounding_target import rounding_target
 from ptq.scheme import Balance
 from ptq.spelling import nearest_layers
 from ptq.weights import QuantizedWeight, to_rows
@@ -26,7 +27,7 @@ class Prepared:
     """What a plan needs beside the model itself.
 
     Attributes:
-        stats: observed statistics by layer, for static activation ranges.
+        stats: observed statistics by layer, for static ranges, balanced channels and biases.
         weights: codes that a method such as GPTQ has chosen already, by layer.
     """
 
@@ -50,7 +51,8 @@ def quantize_(
     Args:
         parts: the models of a pipeline by name, in floating point.
         plan: resolved for the inventory of these parts.
-        stats: observed statistics by layer name; static activation ranges need them.
+        stats: observed statistics by layer name; static activation ranges, balanced channels and
+            corrected biases need them.
         weights: codes chosen by another method than rounding to nearest, by layer name.
         should_stop: asked before each layer.
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ptq.algorithms.lowrank import low_rank
@@ -10,6 +9,7 @@ from ptq.errors import CalibrationError
 from ptq.layer_spec import LayerInfo, branch_rank
 from ptq.observers import CalibrationStats
 from ptq.scheme import Balance, WeightScheme
+from ptq.weights import per_channel_columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,25 +75,3 @@ def rounding_target(
     if branch is not None:
         rows = rows - branch[0].float() @ branch[1].float()
     return RoundingTarget(rows=rows, balance=balance, branch=branch)
-
-
-def per_channel_columns(per_channel: Tensor, columns: int) -> Tensor:
-    """Repeat one number a channel for each of the channel's columns."""
-    return per_channel.repeat_interleave(columns // len(per_channel))
-
-
-def corrected_bias(bias: Tensor, error: Tensor, channel_mean: Tensor) -> Tensor:
-    """A bias that makes up for the mean error of the outputs, exact in float16.
-
-    Bias correction from recorded means, as in Nagel et al. 2019 (arXiv 1906.04721), section 4.2.
-
-    Windows of a convolution are taken to see the mean of their channel everywhere: only padded
-    edges see less.
-
-    Args:
-        bias: as it was (rows,).
-        error: the weight minus what stands for it (rows, columns).
-        channel_mean: E[x] of each input channel.
-    """
-    means = per_channel_columns(channel_mean, error.shape[1]).double()
-    return (bias.double() + error.double() @ means).to(torch.float16).to(bias.dtype)

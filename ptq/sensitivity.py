@@ -117,7 +117,7 @@ class SensitivityMeter:
         measured = {
             spec.name
             for spec in self.base.quantized
-            if spec.scheme.weight is not None and spec.name.startswith(f"{DENOISER}.")
+            if spec.scheme.weight is not None and spec.part == DENOISER
         }
         found = inventory(self.replay.adm.parts(), self.replay.adm.splits())
         return [info for info in found if info.name in measured and not info.idle]

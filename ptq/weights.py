@@ -115,3 +115,8 @@ def _swap_grouped(weight: Tensor, groups: int) -> Tensor:
     first, second = weight.shape[:2]
     parts = weight.reshape(groups, first // groups, second, *weight.shape[2:]).transpose(1, 2)
     return parts.reshape(groups * second, first // groups, *weight.shape[2:])
+
+
+def per_channel_columns(per_channel: Tensor, columns: int) -> Tensor:
+    """Repeat one number a channel for each of the channel's columns."""
+    return per_channel.repeat_interleave(columns // len(per_channel))

@@ -94,6 +94,9 @@ class ConfigureHandlers:
     @explained
     def replan(self, adm: str, rules: str, megabytes: float) -> str:
         """Put the best plan within a size in front of the rules; what they fix stays."""
+        # The slider's number lets go whenever it is left, changed or not.
+        if self.sizes(adm, rules).get("value") == megabytes:
+            return rules
         try:
             budget = self.workbench.budget(adm, rules)
             return rules if budget is None else budget.rules(megabytes)

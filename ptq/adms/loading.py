@@ -1,11 +1,11 @@
 """Loads an ADM of any family; apart from the registry, so that listing models needs no torch."""
 
-from ptq.adms.audioldm import AudioLDM
+from ptq.adms.audioldm import FAMILY, AudioLDM
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import AdmCard
 from ptq.errors import ModelError
 
-_FAMILIES = {"audioldm": AudioLDM}
+_FAMILIES = {FAMILY: AudioLDM}
 
 
 def load_adm(card: AdmCard) -> AudioDiffusionModel:

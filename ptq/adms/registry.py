@@ -14,6 +14,10 @@ from ptq.spelling import nearest
 
 ADMS_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "adms"
 LOCAL_VARIABLE = "PTQ4ADM_LOCAL_ADMS"
+INDEX_NAME = "model_index.json"
+_USUAL_FAMILY = "audioldm"
+# Families by diffusers' name of their pipeline; each has an adapter in ``ptq.adms.loading``.
+PIPELINES = {"AudioLDMPipeline": _USUAL_FAMILY}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -39,7 +43,7 @@ class AdmCard:
 
 def lexicon_of(adm_id: str) -> Lexicon:
     """The sounds that an ADM may be asked for: its own if it is embedded, else all."""
-    embedded = (ADMS_FOLDER / adm_id / "model_index.json").exists()
+    embedded = (ADMS_FOLDER / adm_id / INDEX_NAME).exists()
     return default_lexicon() if embedded else default_lexicon().all_voiced()
 
 
@@ -48,7 +52,7 @@ def _size(folder: Path) -> int:
 
 
 def _embedded() -> Iterator[AdmCard]:
-    for index in sorted(ADMS_FOLDER.glob("*/model_index.json")):
+    for index in sorted(ADMS_FOLDER.glob(f"*/{INDEX_NAME}")):
         about = json.loads((index.parent / "about.json").read_text(encoding="utf-8"))
         yield AdmCard(
             id=index.parent.name,
@@ -98,13 +102,23 @@ def _local(folders: Mapping[str, Path]) -> Iterator[AdmCard]:
     for name, folder in folders.items():
         yield AdmCard(
             id=name,
-            family="audioldm",
+            family=_family(folder),
             size_bytes=_size(folder),
             licence="the publisher's",
             source=folder.name,
             state=AdmState.LOCAL,
             folder=folder,
         )
+
+
+def _family(folder: Path) -> str:
+    """The family that a folder's pipeline class belongs to, or that class itself."""
+    try:
+        index = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))
+        pipeline = str(index["_class_name"])
+    except (OSError, TypeError, ValueError, KeyError):
+        return _USUAL_FAMILY  # whose adapter says what is wrong with the folder
+    return PIPELINES.get(pipeline, pipeline)
 
 
 def list_adms(folders: Mapping[str, Path] | None = None) -> tuple[AdmCard, ...]:

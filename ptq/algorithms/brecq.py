@@ -3,7 +3,9 @@
 Layers of a block make up for each other's errors where rounding is learnt on what the block puts
 out, instead of layer by layer. The soft choice between two neighbouring codes, its regulariser and
 their annealing are AdaRound's; Q-Diffusion (Li et al. 2023, arXiv 2302.04304) uses the same for
-diffusion models. The block's inputs are those of the full-precision model.
+diffusion models. The error of a block is its mean square, as there, and not weighted by the Fisher
+information of the loss, as BRECQ has it: a diffusion model has no labels. The block's inputs are
+those of the full-precision model, and the step sizes of activations are not learnt.
 """
 
 from collections.abc import Callable, Mapping, Sequence

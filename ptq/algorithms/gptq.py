@@ -3,7 +3,9 @@
 The columns of a weight are rounded one after the other; what each leaves over is spread over the
 columns that are still open, so that the output changes least for inputs with the second moment
 H = E[x xᵀ]. Columns with the most energy go first (the paper's *activation order*), in blocks of
-128. The scales are given and stay: with groups this is what its authors call static groups.
+128. The scales are given and stay: with groups this is what its authors call static groups. H is of
+the full-precision model's inputs, where the paper quantizes layer after layer and takes those that
+come out of the quantized ones before: layers are rounded independently here.
 """
 
 import torch

@@ -1,7 +1,10 @@
 """A low-rank branch in floating point (SVDQuant, Li et al. 2025, arXiv 2411.05007).
 
 The largest singular values of a weight are what stretches its range. A branch W ≈ L R of small rank
-takes them over, and only what is left is quantized.
+takes them over, and only what is left is quantized. The paper evens channels out first, which is a
+word of its own here (`smooth`), repeats decomposition and quantization, and computes both halves in
+one kernel; this is its first decomposition. The branch is given what the layer is given, before
+activations are quantized.
 """
 
 import torch

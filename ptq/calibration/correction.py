@@ -2,8 +2,9 @@
 
 What quantization adds to a prediction is partly the prediction itself, scaled, and partly a mean:
 D = k ε + D′ with D′ ~ N(μ, σ²). Both are fitted step by step on states that nothing else was fitted
-to, after guidance, and undone while sampling: ε ← (ε̂ − μ) / (1 + k). What is left, σ, could be
-taken off the noise that a stochastic sampler adds; the samplers here add none.
+to, after guidance, and undone while sampling: ε ← (ε̂ − μ) / (1 + k). ε stands for whatever the
+denoiser predicts, the velocity included, and k for a share that is never negative. What is left, σ,
+could be taken off the noise that a stochastic sampler adds; the samplers here add none.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """Which timesteps deserve more states: those that many resemble, and those that differ.
 
 After EDA-DM (Liu et al. 2024, arXiv 2401.04585). Its radius is a fixed number of one model's
-features; ours is a percentile of the distances found, so that it fits every model.
+features; ours is a percentile of the distances found, so that it fits every model. Its features are
+what the middle block puts out; ours are the channel means of what the block's first convolution is
+given (``ptq.calibration.signatures``), since layers' inputs are what is watched.
 """
 
 import numpy as np

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from ptq.calibration.aware import aware_states
 from ptq.calibration.density import density_quotas
@@ -97,12 +98,16 @@ class NormalStrategy:
     id: str = "normal-in-time"
 
     def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
-        """Draw times around two fifths of the noise, and a prompt that has none of each yet."""
+        """Draw times around two fifths of the noise, and a prompt that has none of each yet.
+
+        Times beyond either end are clamped to it, as in the released code: both ends get more.
+        """
         rng = np.random.default_rng(seed)
         # Step 0 is the noisiest one: a share of 1 of the time.
-        n_steps = candidates.pool.n_steps
-        times = 1.0 - (np.arange(n_steps) + 0.5) / n_steps
-        weights = np.exp(-0.5 * ((times - _NORMAL_MEAN) / _NORMAL_DEVIATION) ** 2)
+        edges = np.linspace(1.0, 0.0, candidates.pool.n_steps + 1)
+        edges[0], edges[-1] = np.inf, -np.inf
+        below = norm.cdf(edges, loc=_NORMAL_MEAN, scale=_NORMAL_DEVIATION)
+        weights: NDArray[np.float64] = -np.diff(below)
         return _states_by_step(candidates.pool, weights, count, rng)
 
 

@@ -3,11 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from ptq.errors import ConfigError
+from ptq.prompts.aspects import aspects_of, families_of
 
 _COLUMNS = ("prompt", "caption", "text")
 
@@ -29,6 +30,30 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     if not prompts:
         raise ConfigError(f"{path} has no prompts; write one a line.")
     return prompts
+
+
+def write_prompts(path: Path, prompts: Sequence[str], given: Collection[str]) -> None:
+    """Write prompts that ``read_prompts`` reads again: ``.jsonl`` says what each is, else text.
+
+    An object has the prompt, whether it was ``given`` or added, and the sound families and aspects
+    that its words show.
+    """
+    if path.suffix.lower() != ".jsonl":
+        lines = list(prompts)
+    else:
+        lines = [
+            json.dumps(
+                {
+                    "prompt": prompt,
+                    "given": prompt in given,
+                    "families": sorted(families_of(prompt)),
+                    "aspects": sorted(aspects_of(prompt)),
+                },
+                ensure_ascii=False,
+            )
+            for prompt in prompts
+        ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _of_table(text: str) -> list[str]:

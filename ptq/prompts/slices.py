@@ -1,8 +1,8 @@
 """Prompts outside of what a model was made for, kind by kind.
 
 Quantization is calibrated on what the grammar says. Each slice leaves that in one way, so that a
-weakness can be named. Scenes of the grammar that appear in a slice are of the final suite: none
-was calibrated on.
+weakness can be named. Scenes of the grammar that appear in a slice are of a suite of their own:
+none was calibrated, explored or judged on.
 """
 
 import enum
@@ -22,6 +22,7 @@ from ptq.prompts.suites import Suite, draw_suite, suite_of
 
 _UNUSUAL_PATH = LEXICON_PATH.with_name("unusual.yaml")
 _FEWEST_LONG_WORDS = 80  # CLAP's text encoders read 77 tokens
+_TRIES = 100
 _COUNTS = ("exactly two times", "exactly three times", "exactly five times", "only once")
 _LOUDNESS = (
     "{a}, deafeningly loud",
@@ -91,7 +92,7 @@ def draw_slice(
     if kind is Slice.EMPTY:
         return (Prompt(text=""),) * count
     if kind is Slice.UNKNOWN_SOURCES:
-        return draw_suite(Suite.FINAL, count, seed, _unknown(lexicon))
+        return draw_suite(Suite.OUT_OF_DISTRIBUTION, count, seed, _unknown(lexicon))
     return _distinct(_DRAWS[kind], count, seed, lexicon)
 
 
@@ -99,9 +100,9 @@ def _distinct(draw: _Draw, count: int, seed: int, lexicon: Lexicon) -> tuple[Pro
     """Different texts, or in turn those that there are."""
     rng = np.random.default_rng(seed)
     found: dict[str, Prompt] = {}
-    for _ in range(20 * count):
+    for _ in range(_TRIES * count):
         prompt = draw(rng, lexicon)
-        if suite_of(prompt) in {None, Suite.FINAL}:
+        if suite_of(prompt) in {None, Suite.OUT_OF_DISTRIBUTION}:
             found.setdefault(prompt.text, prompt)
         if len(found) == count:
             break
@@ -136,8 +137,8 @@ def _pick(rng: np.random.Generator, forms: tuple[str, ...]) -> str:
     return forms[rng.integers(len(forms))]
 
 
-def _ordinary(rng: np.random.Generator, lexicon: Lexicon) -> str:
-    return draw_suite(Suite.FINAL, 1, int(rng.integers(1 << 30)), lexicon)[0].text
+def _ordinary(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
+    return draw_suite(Suite.OUT_OF_DISTRIBUTION, 1, int(rng.integers(1 << 30)), lexicon)[0]
 
 
 def _chain(rng: np.random.Generator, lexicon: Lexicon, count: int) -> Prompt:
@@ -175,13 +176,17 @@ def _reversed_order(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
 
 def _rare_manners(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
     able = [s for s in lexicon.embedded if {"pace", "pitch"} <= set(s.attributes)]
-    event = Event(
-        source=able[rng.integers(len(able))].id,
-        pace=(Pace.SLOW, Pace.FAST)[rng.integers(2)],
-        pitch=(Pitch.LOW, Pitch.HIGH)[rng.integers(2)],
-        distance=(Distance.NEAR, Distance.FAR)[rng.integers(2)],
+    picks = rng.choice(len(able), size=2, replace=False)
+    events = tuple(
+        Event(
+            source=able[pick].id,
+            pace=(Pace.SLOW, Pace.FAST)[rng.integers(2)],
+            pitch=(Pitch.LOW, Pitch.HIGH)[rng.integers(2)],
+            distance=(Distance.NEAR, Distance.FAR)[rng.integers(2)],
+        )
+        for pick in picks
     )
-    scene = Scene(events=(event,))
+    scene = Scene(events=events, relation=Relation.THEN)
     return Prompt(text=caption(scene, rng, lexicon), scene=scene)
 
 
@@ -191,15 +196,17 @@ def _one_word(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
 
 
 def _misspelt(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
-    letters = list(_ordinary(rng, lexicon))
+    ordinary = _ordinary(rng, lexicon)
+    letters = list(ordinary.text)
     for _ in range(max(1, len(letters) // 10)):
         i = int(rng.integers(len(letters) - 1))
         letters[i], letters[i + 1] = letters[i + 1], letters[i]
-    return Prompt(text="".join(letters))
+    return replace(ordinary, text="".join(letters))
 
 
 def _shouted(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
-    return Prompt(text=_ordinary(rng, lexicon).replace(",", "").upper())
+    ordinary = _ordinary(rng, lexicon)
+    return replace(ordinary, text=ordinary.text.replace(",", "").upper())
 
 
 def _loudness(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
@@ -209,7 +216,8 @@ def _loudness(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
 
 
 def _markup(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
-    return Prompt(text=_pick(rng, _MARKUP).format(a=_ordinary(rng, lexicon)))
+    ordinary = _ordinary(rng, lexicon)
+    return replace(ordinary, text=_pick(rng, _MARKUP).format(a=ordinary.text))
 
 
 _DRAWS: Mapping[Slice, _Draw] = MappingProxyType(

@@ -21,7 +21,8 @@ class Suite(enum.Enum):
     CALIBRATION = (0.0, 0.3)
     EXPLORATION = (0.3, 0.5)
     FINAL = (0.5, 0.9)
-    LONG_FORM = (0.9, 1.0)
+    LONG_FORM = (0.9, 0.95)
+    OUT_OF_DISTRIBUTION = (0.95, 1.0)
 
 
 def suite_of(prompt: Prompt) -> Suite | None:

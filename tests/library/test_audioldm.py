@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ptq.adms.attention import PROBABILITIES
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.loading import load_adm
+from ptq.adms.registry import find_adm
 from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings
 from ptq.adms.vocoders.istft import IstftVocoder, IstftVocoderConfig
 from ptq.errors import Cancelled, ModelError
@@ -225,6 +227,16 @@ def test_a_bad_folder_is_refused_with_the_way_out(
     damage(folder)
     with pytest.raises(ModelError, match=message):
         AudioLDM("bad", folder)
+
+
+def test_a_local_folder_is_of_the_family_that_its_pipeline_says(folder: Path) -> None:
+    assert find_adm("mine", {"mine": folder}).family == "audioldm"
+    assert load_adm(find_adm("mine", {"mine": folder})).family == "audioldm"
+    edit_index(folder, "_class_name", "MusicPipeline")
+    card = find_adm("mine", {"mine": folder})
+    assert card.family == "MusicPipeline"
+    with pytest.raises(ModelError, match="no adapter; this version loads audioldm"):
+        load_adm(card)
 
 
 def test_pickled_code_is_refused(folder: Path) -> None:

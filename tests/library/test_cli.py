@@ -9,6 +9,7 @@ import pytest
 from ptq.adms.registry import LOCAL_VARIABLE
 from ptq.audio import read_clip
 from ptq.cli import EXIT_BAD_INPUT, main
+from ptq.prompts.files import read_prompts
 from tests.cli_tools import SMALL, shown
 
 pytestmark = pytest.mark.usefixtures("tiny_alone")
@@ -79,8 +80,17 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     written = tmp_path / "mine-augmented.txt"
     assert value["path"] == str(written)
     assert written.read_text().splitlines() == value["prompts"]
+    assert value["prompts"][:2] == ["a dog barks", "a dog barks loudly"], "given ones stay"
     assert main(["prompts", "tiny", "--from", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err
+    rows = tmp_path / "rows.jsonl"
+    assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(rows)]) == 0
+    described = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["given"] for row in described] == [True, True, False]
+    assert described[1]["families"] == ["animal"]
+    assert "loud" in described[1]["aspects"]
+    assert read_prompts(rows) == tuple(row["prompt"] for row in described)
+    capsys.readouterr()
     out = tmp_path / "other.txt"
     assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out

@@ -65,6 +65,13 @@ def test_layers_are_measured_and_bits_allocated(
     assert "the smallest takes" in capsys.readouterr().err
     assert main(["allocate", *common, "--sensitivities", "gone.json"]) == 2
     assert "measure them with 'python -m ptq sensitivity'" in capsys.readouterr().err
+    assert main(["allocate", *common]) == 2
+    assert "No sensitivities ship for tiny; measure them" in capsys.readouterr().err
+
+
+def test_the_embedded_model_is_allocated_by_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = shown(capsys, "allocate", "mini-audioldm", "--bits", "5")["front"]
+    assert 4.5 < row["denoiser_weight_bits"] <= 5.0
 
 
 def test_a_table_is_scaled_by_groups_and_checked(

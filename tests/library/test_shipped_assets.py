@@ -15,6 +15,7 @@ from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.shipped import SHIPPED_FOLDER
 from ptq.presets import PRESETS, preset
+from ptq.shipped_sensitivities import shipped_sensitivities
 
 EMBEDDED = "mini-audioldm"
 
@@ -45,6 +46,15 @@ def test_the_gallery_was_made_of_what_ships(
     assert len(families) == 7
     assert min(families.values()) >= 2
     assert families.total() >= 24
+
+
+def test_the_sensitivities_were_measured_on_what_ships(
+    adm: AudioDiffusionModel, calibration: CalibrationManifest
+) -> None:
+    found = shipped_sensitivities(EMBEDDED, adm.source_hash)
+    assert found is not None
+    assert shipped_sensitivities(EMBEDDED, "of other weights") is None
+    assert found.calibration == calibration.sha256
 
 
 def test_the_scores_were_measured_on_what_ships(

@@ -2,7 +2,6 @@
 
 import gc
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +14,6 @@ from app.handlers.results import ResultsHandlers
 from app.rule_edits import with_rounding
 from app.rules import draft_plan
 from app.settings import Settings
-from app.shipped_sensitivities import read_sensitivities
 from app.ui import build_ui
 from app.workbench import Workbench
 from ptq.adms.audioldm import AudioLDM
@@ -26,6 +24,7 @@ from ptq.layers import inventory
 from ptq.presets import preset
 from ptq.scheme import Rounding
 from ptq.sensitivities import Sensitivities
+from ptq.shipped_sensitivities import shipped_sensitivities
 
 WORDS = {"w3 g16": 4.0, "w4 g16": 1.0, "w8 channel": 0.01}
 
@@ -57,7 +56,7 @@ def budget(layers: tuple[LayerInfo, ...], table: Sensitivities) -> Budget:
 def workbench(
     tiny_folder: Path, tmp_path: Path, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
 ) -> Workbench:
-    monkeypatch.setattr("app.budgets.read_sensitivities", lambda *_: table)
+    monkeypatch.setattr("app.budgets.shipped_sensitivities", lambda *_: table)
     return Workbench(Settings(runs=tmp_path, local_adms={"tiny": tiny_folder}))
 
 
@@ -134,17 +133,13 @@ def test_a_model_without_a_table_has_no_budget(tiny_folder: Path, tmp_path: Path
     assert not ResultsHandlers(workbench).show_front("tiny", None)[0].visible
 
 
-def test_a_table_that_does_not_fit_costs_the_slider_only(
-    workbench: Workbench, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_table_costs_the_slider_only(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stale = replace(table, model_hash="other weights")
-    monkeypatch.setattr("app.budgets.read_sensitivities", lambda *_: stale)
-    assert workbench.budget("tiny") is None
-
     def damaged(*_: str) -> Sensitivities:
         raise CheckpointError("damaged")
 
-    monkeypatch.setattr("app.budgets.read_sensitivities", damaged)
+    monkeypatch.setattr("app.budgets.shipped_sensitivities", damaged)
     assert workbench.budget("tiny") is None
 
 
@@ -158,13 +153,17 @@ def test_the_page_has_one_slider_of_sizes(workbench: Workbench) -> None:
 
 
 def test_a_shipped_table_is_read_or_its_damage_named(tmp_path: Path, table: Sensitivities) -> None:
-    assert read_sensitivities("tiny", tmp_path) is None
+    def shipped(source_hash: str = table.model_hash) -> Sensitivities | None:
+        return shipped_sensitivities("tiny", source_hash, tmp_path)
+
+    assert shipped() is None
     file = tmp_path / "tiny.json"
     file.write_text(table.to_json(), encoding="utf-8")
-    assert read_sensitivities("tiny", tmp_path) == table
+    assert shipped() == table
+    assert shipped("of other weights") is None
     file.write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="restore them from git"):
-        read_sensitivities("tiny", tmp_path)
+        shipped()
 
 
 def test_a_budget_leaves_what_the_own_rules_decide(
@@ -196,6 +195,7 @@ def test_the_slider_follows_the_rules_and_keeps_them(workbench: Workbench) -> No
     assert moved.value == slider.minimum < slider.value
     assert (moved.minimum, moved.maximum) == (slider.minimum, slider.maximum)
     assert planned.endswith(own)
+    assert configure.replan("tiny", planned, moved.value) == planned, "left as it was"
     assert not configure.check_rules("tiny", "* = keep\n")[-1].visible
     with pytest.warns(UserWarning, match="take one of them out"):
         assert configure.replan("tiny", "* = keep\n", 1.0) == "* = keep\n"

@@ -102,6 +102,9 @@ def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
     for figure in FIGURES:
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
         assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
+    visitor.locator("#coverage").get_by_text("What calibration covered").click()
+    for figure in ("prompt-map", "range-coverage"):
+        expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
     expect(visitor.locator("#paired .fact-table")).to_have_attribute("data-rows", "3")
     expect(visitor.locator("#runs .fact-table")).to_have_attribute("data-rows", "1")
     SCREENSHOTS.mkdir(exist_ok=True)
@@ -118,6 +121,31 @@ def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
         assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
     visitor.screenshot(path=SCREENSHOTS / "run-results-dark-1200.png", full_page=True)
+
+
+def test_a_budget_is_planned_and_a_point_of_the_front_opens_as_a_plan(visitor: Page) -> None:
+    open_tab(visitor, "Configure")
+    rules = visitor.locator("#rules textarea")
+    visitor.get_by_label("fp", exact=True).check()
+    expect(rules).not_to_have_value(re.compile("gptq"))
+    visitor.get_by_label("ptq4adm", exact=True).check()
+    expect(rules).to_have_value(re.compile("gptq"))
+    before, summary = rules.input_value(), visitor.locator("#plan-summary .fact-table")
+    size = summary.inner_text()
+    box = visitor.get_by_label("number input for Budget, megabytes of all layers")
+    box.fill(box.get_attribute("min") or "")
+    box.press("Tab")
+    expect(rules).to_have_value(re.compile(f"^# within .*{re.escape(before)}$", re.DOTALL))
+    expect(summary).not_to_have_text(size)
+    visitor.locator("#rounding").get_by_label("nearest", exact=True).check()
+    expect(rules).not_to_have_value(re.compile("gptq"))
+    planned = rules.input_value()
+    open_tab(visitor, "Results")
+    expect(visitor.locator("#front .main-svg").first).to_be_visible()
+    visitor.locator("#open-point").click()
+    expect(rules).to_be_visible()
+    expect(rules).not_to_have_value(planned)
+    expect(rules).to_have_value(re.compile("^# within"))
 
 
 def test_the_gallery_plays_at_once_and_follows_the_choice(visitor: Page) -> None:
