@@ -32,7 +32,7 @@ class JobState(StrEnum):
 
 
 class JobEvent(Protocol):
-    """What a job reports; ``ptq.study.StudyEvent`` is one."""
+    """What a job reports; ``ptq.study_events.StudyEvent`` is one."""
 
     @property
     def stage(self) -> str:

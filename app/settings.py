@@ -19,6 +19,10 @@ _RUNS_OF_A_SPACE = 200
 _GB_OF_A_SPACE = 10
 
 
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The limits and places of one running page.
@@ -45,7 +49,7 @@ class Settings:
     max_prompts: int = 64
     max_seconds: float = 10.24
     max_queued: int = 4
-    threads: int = 1
+    threads: int = field(default_factory=_cores)
     featured_run: Path | None = None
     keep_runs: int | None = None
     keep_gb: int | None = None
@@ -77,7 +81,7 @@ class Settings:
             max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
-            threads=_whole_number(environ, "THREADS", os.cpu_count() or 1, at_least=1),
+            threads=_whole_number(environ, "THREADS", _cores(), at_least=1),
             featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
             keep_runs=_bound(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE),
             keep_gb=_bound(environ, "KEEP_GB", _GB_OF_A_SPACE),

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
-from ptq.audio import AudioClip, read_clip, was_finite, write_clip
+from ptq.audio import AudioClip, read_generated, write_clip
 from ptq.generation import GenerationRequest, Generator
 from ptq.memory import keep_freed_memory
 
@@ -56,15 +56,7 @@ class ClipBank:
         missing = sum(not self._path(i).exists() for i in range(n))
         if missing:
             self._generate(missing)
-        return [self._read(self._path(i)) for i in range(n)]
-
-    @staticmethod
-    def _read(path: Path) -> AudioClip:
-        """A clip as it was generated: NaN where it had no sound to write."""
-        clip = read_clip(path)
-        if was_finite(path):
-            return clip
-        return replace(clip, samples=np.full_like(clip.samples, np.nan))
+        return [read_generated(self._path(i)) for i in range(n)]
 
     def _generate(self, missing: int) -> None:
         # Two processes of one thread are faster than one of two, which wait for each other.

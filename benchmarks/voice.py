@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
+from assets.recipe.mel import normalised_mel
 from assets.recipe.voice_card import write_voice_card
 from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
 from benchmarks.voice_checks import Clips, cuts_found, defects, repeated, spread
@@ -73,8 +74,6 @@ def real_clips(prompts: Sequence[Prompt]) -> Clips:
 
 def resynthesis(adm: AudioLDM, clips: Clips) -> Clips:
     """Clips through autoencoder and vocoder, without the denoiser."""
-    from assets.recipe.mel import normalised_mel  # noqa: PLC0415 - the recipe's front end
-
     out: Clips = []
     with torch.inference_mode():
         for clip in clips:

@@ -1,6 +1,6 @@
 """Clips: samples that carry their rate, files that keep every sample, and loudness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def write_clip(path: Path, clip: AudioClip) -> Path:
     """Write a 24-bit FLAC atomically; samples beyond full scale are clipped.
 
     A clip with NaN or infinity, which no sound file holds, becomes silence, with a marker beside
-    it that ``was_finite`` reads.
+    it that ``read_generated`` reads.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -61,11 +61,6 @@ def write_clip(path: Path, clip: AudioClip) -> Path:
     soundfile.write(partial, samples, clip.sample_rate_hz, subtype=_SUBTYPE, format="FLAC")
     partial.replace(path)
     return path
-
-
-def was_finite(path: Path) -> bool:
-    """Whether all samples of a written clip were numbers."""
-    return not path.with_suffix(_NOT_FINITE).exists()
 
 
 def read_clip(path: Path) -> AudioClip:
@@ -98,3 +93,15 @@ def match_gain_db(reference: AudioClip, estimate: AudioClip) -> float:
     if target is None or found is None:
         return 0.0
     return float(np.clip(target - found, -_MAX_MATCH_DB, _MAX_MATCH_DB))
+
+
+def read_generated(path: Path) -> AudioClip:
+    """Read a clip as it was generated: NaN throughout where it had no sound to write.
+
+    Raises:
+        CheckpointError: If the file is missing or no audio.
+    """
+    clip = read_clip(path)
+    if not path.with_suffix(_NOT_FINITE).exists():
+        return clip
+    return replace(clip, samples=np.full_like(clip.samples, np.nan))

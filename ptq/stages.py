@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import Correct, SamplingSettings, ShouldStop
-from ptq.audio import AudioClip, read_clip, was_finite, write_clip
+from ptq.audio import AudioClip, read_generated, write_clip
 from ptq.calibration.calibrator import Calibrator, needs_calibration
 from ptq.calibration.correction import SamplerCorrection, fit_correction
 from ptq.calibration.folder import CalibrationFolder
@@ -284,9 +284,4 @@ def _packed(adm: AudioDiffusionModel, folder: Path, plan: QuantPlan) -> AudioDif
 def read_bank(study: StudyContext, bank: str) -> tuple[AudioClip, ...]:
     """Every clip of a bank as it was generated: NaN where it had no sound to write."""
     paths = (study.run.path / clip_path(bank, i) for i in range(len(study.config.prompts)))
-    return tuple(read_clip(path) if was_finite(path) else _without_sound(path) for path in paths)
-
-
-def _without_sound(path: Path) -> AudioClip:
-    clip = read_clip(path)
-    return replace(clip, samples=np.full_like(clip.samples, np.nan))
+    return tuple(map(read_generated, paths))

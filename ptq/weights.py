@@ -34,7 +34,7 @@ class QuantizedWeight:
 
     def dequantize(self) -> Tensor:
         """Return the float32 matrix (rows, columns) that the codes stand for."""
-        values = self.codes.float()
+        values = self.codes.to(torch.float32, copy=True)
         if self.zero_point is not None:
             values -= spread(self.zero_point.float(), self.blocks)
         return values.mul_(spread(self.scale.float(), self.blocks))

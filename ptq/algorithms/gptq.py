@@ -84,9 +84,13 @@ def _feedback(moment: Tensor) -> Tensor | None:
     which takes half the work of inverting first and factorising then.
     """
     damped = moment.double()
+    energies = damped.diagonal()
+    live = energies > 0
+    if not live.any():
+        return None
+    mean = float(energies[live].mean())
     # An input that is always zero ties its weight to nothing.
-    damped.diagonal()[moment.diagonal() == 0] = 1.0
-    mean = float(damped.diagonal().mean())
+    energies[~live] = mean
     share = added = _DAMPING
     while share <= _MOST_DAMPING:
         damped.diagonal().add_(added * mean)

@@ -1,7 +1,9 @@
 """Prompt augmentation: coverage grows, the choice is greedy, and no suite leaks into another."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.text import embed_prompts
 from ptq.errors import ConfigError
-from ptq.prompts.aspects import aspects_of, cells_of
+from ptq.prompts.aspects import Cell, aspects_of, cells_of
 from ptq.prompts.augment import Augmenter, choose_prompts, coverage_goal, without_twins
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.lexicon import default_lexicon
@@ -21,6 +23,8 @@ from ptq.prompts.variations import Variator
 from ptq.submodular import lazy_greedy
 
 WIDTH = 96
+# Eight prompts around a circle: the cosine of neighbours, below which a text is a stray, is 0.707.
+CIRCLE = ("a dog barks", "a bell tolls", "red", "green", "blue", "grey", "pink", "black")
 
 
 def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -36,6 +40,36 @@ def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
 
 def variator(seed: int) -> Variator:
     return Variator(lexicon=default_lexicon(), rng=np.random.default_rng(seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted(Variator):
+    """Makes the same prompts for every cell."""
+
+    texts: tuple[str, ...]
+
+    def with_cell(self, cell: Cell) -> Iterator[Prompt]:  # noqa: ARG002 - the same for each
+        return (Prompt(text=text) for text in self.texts)
+
+
+def above(text: str, cosine: float) -> NDArray[np.float32]:
+    """A direction above the circle: so near to one of its prompts, and farther from the others."""
+    turn = CIRCLE.index(text) * math.tau / len(CIRCLE)
+    place = (cosine * math.cos(turn), cosine * math.sin(turn), math.sqrt(1 - cosine**2))
+    return np.array(place, dtype=np.float32)
+
+
+def accepted(candidates: dict[str, NDArray[np.float32]]) -> tuple[str, ...]:
+    """What of the candidates is added to the circle, in the order in which they are made."""
+    places = {**{text: above(text, 1.0) for text in CIRCLE}, **candidates}
+    space = PromptSpace(
+        reference=CIRCLE, embed=lambda texts: np.stack([places[text] for text in texts])
+    )
+    scripted = Scripted(
+        lexicon=default_lexicon(), rng=np.random.default_rng(0), texts=tuple(candidates)
+    )
+    augmenter = Augmenter(space, [Prompt(text=text) for text in CIRCLE], scripted)
+    return augmenter(CIRCLE, 8).prompts[len(CIRCLE) :]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +147,34 @@ def test_augmentation_fills_what_the_seeds_leave_out(
     assert [r.near for r in grown.rounds] == sorted(r.near for r in grown.rounds)
     again = Augmenter(space, prompts, variator(0))(dogs, 40)
     assert again.prompts == grown.prompts
+
+
+@pytest.mark.parametrize(
+    ("cosine", "taken"),
+    [(0.91, False), (0.89, True), (0.72, True), (0.69, False)],
+    ids=["twin", "barely new", "barely the model's own", "stray"],
+)
+def test_a_candidate_is_taken_if_it_is_new_and_still_the_models_own(
+    cosine: float, *, taken: bool
+) -> None:
+    assert accepted({"the dog barks": above("red", cosine)}) == ("the dog barks",) * taken
+
+
+def test_a_candidate_that_adds_nothing_is_refused() -> None:
+    found = accepted({"yellow": above("red", 0.8), "the dog barks": above("blue", 0.8)})
+    assert found == ("the dog barks",), "yellow names no sound, and short prompts abound"
+
+
+def test_what_a_candidate_adds_counts_beside_those_taken_before_it() -> None:
+    found = accepted({"the dog barks": above("red", 0.8), "one dog barks": above("pink", 0.8)})
+    assert found == ("the dog barks",), "the second fills cells that the first has filled"
+
+
+def test_a_twin_of_a_candidate_taken_before_it_is_refused() -> None:
+    same = above("red", 0.8)
+    assert accepted({"the dog barks": same, "the bell tolls": same}) == ("the dog barks",)
+    apart = accepted({"the dog barks": same, "the bell tolls": above("pink", 0.8)})
+    assert apart == ("the dog barks", "the bell tolls")
 
 
 def test_nothing_of_the_final_suite_is_made_up(prompts: tuple[Prompt, ...]) -> None:

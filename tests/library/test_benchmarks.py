@@ -1,6 +1,7 @@
 """Benchmarks that run for hours at least begin: their plans fit, and their conditions differ."""
 
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,16 @@ def test_robustness_leaves_the_calibrated_condition_one_way_at_a_time() -> None:
         assert changed == (2 if condition.name.endswith(" s") else 1), condition.name
 
 
-def test_costs_are_measured_one_change_at_a_time() -> None:
+def test_costs_change_one_thing_at_a_time_and_then_the_calibration_as_a_whole() -> None:
+    first = asdict(CASES[0])
+    changed = [
+        {key for key, value in asdict(case).items() if value != first[key]} for case in CASES
+    ]
+    assert changed == [
+        *(set(), {"prompts"}, {"prompts"}, {"steps"}, {"steps"}, {"rules"}, {"preset"}),
+        *({"calibration"}, {"calibration", "covering"}),
+        {"calibration", "covering", "calibration_prompts", "calibration_states"},
+    ]
     assert len({case.title for case in CASES}) == len(CASES)
 
 

@@ -226,11 +226,12 @@ def test_a_manifest_is_read_back_and_damage_is_named() -> None:
 
 def test_a_manifest_notices_what_is_sampled_differently() -> None:
     assert MANIFEST.mismatches("AudioLDM", MANIFEST.sampling) == ()
-    other = replace(MANIFEST.sampling, steps=50, guidance=1.0)
+    other = replace(MANIFEST.sampling, steps=50, guidance=1.0, seconds=2.56)
     assert [line.split(":")[0] for line in MANIFEST.mismatches("Tango", other)] == [
         "Calibrated with sampler AudioLDM, sampled with Tango",
         "Calibrated with steps 20, sampled with 50",
         "Calibrated with guidance 2.5, sampled with 1.0",
+        "Calibrated with seconds 5.12, sampled with 2.56",
     ]
     assert MANIFEST.sha256 != replace(MANIFEST, steps=50).sha256
     MANIFEST.check_model("a" * 64)

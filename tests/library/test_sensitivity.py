@@ -1,6 +1,7 @@
 """Sensitivities: the closed form is what the layer does, and measuring leaves no trace."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,44 @@ def test_rounding_by_data_shows(meter: SensitivityMeter) -> None:
     assert all(row["w3 channel gptq"] <= row["w3 channel"] * 1.0001 for row in errors.values())
     total = [sum(row[words] for row in errors.values()) for words in schemes]
     assert total[1] < 0.95 * total[0]
+
+
+@torch.no_grad()
+def branches_of(adm: AudioLDM, states: StateSet) -> tuple[Tensor, Tensor]:
+    """What the denoiser says of each state without its text and with it, before any merge."""
+    times, encoded = adm.schedule(states.settings.steps), adm.encode(states.prompts)
+    places = list(zip(states.inputs, states.rows, states.steps, strict=True))
+    without, with_text = (
+        torch.cat(
+            [
+                adm.denoise(x[None], times[step], {key: v[row][None] for key, v in given.items()})
+                for x, row, step in places
+            ]
+        )
+        for given in (encoded.uncond, encoded.cond)
+    )
+    return without, with_text
+
+
+def test_the_error_of_a_prediction_is_taken_after_the_branches_are_merged(
+    tiny_adm: AudioLDM, replay: Replay
+) -> None:
+    name, words = "denoiser.mid_block.resnets.0.conv1", "w2 channel"
+    config = QuantConfig(name="one", rules=parse_rules(f"{name} = {words}\n* = keep"))
+    plan = resolve_plan(config, inventory(tiny_adm.parts(), tiny_adm.splits()))
+    rough = copy.deepcopy(tiny_adm)
+    quantize_(rough.parts(), plan)
+    said = [branches_of(adm, replay.states) for adm in (tiny_adm, rough)]
+    found = []
+    for scale in (1.5, 30.0):
+        settings = replace(replay.states.settings, guidance=scale)
+        here = Replay(adm=tiny_adm, states=replace(replay.states, settings=settings))
+        meter = SensitivityMeter(replay=here, fitting=here, stats={}, base=plan, calibration="c")
+        exact, off = (without + scale * (text - without) for without, text in said)
+        by_hand = float((off - exact).square().sum() / exact.square().sum())
+        found.append(meter.prediction((words,)).errors[name][words])
+        assert found[-1] == pytest.approx(by_hand, rel=1e-3)
+    assert found[1] > 1.1 * found[0], "guidance amplifies errors"
 
 
 def test_measuring_leaves_the_model_as_it_was(meter: SensitivityMeter) -> None:

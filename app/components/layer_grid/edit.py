@@ -8,7 +8,7 @@ from ptq.errors import ConfigError
 _MAX_NAMES = 4096
 _MAX_CHARACTERS = 256
 _BITS = range(1, 33)
-_EXAMPLE = "reload the page and set the layers again."
+_WAY_OUT = "reload the page and set the layers again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class LayerEdit:
         """
         pattern = getattr(event, "pattern", None)
         if pattern is not None and not _is_text(pattern):
-            raise ConfigError(f"The edit has no readable layer pattern; {_EXAMPLE}")
+            raise ConfigError(f"The edit has no readable layer pattern; {_WAY_OUT}")
         names = _names(getattr(event, "names", None))
         if (pattern is None) == (not names):
             raise ConfigError(
-                f"The edit must name layers or give one pattern, not both; {_EXAMPLE}"
+                f"The edit must name layers or give one pattern, not both; {_WAY_OUT}"
             )
         weight_bits = _bits(getattr(event, "weight_bits", None))
         activation_bits = _bits(getattr(event, "activation_bits", None))
@@ -61,7 +61,7 @@ def _is_text(value: object) -> bool:
 def _names(value: object) -> tuple[str, ...]:
     names = value if isinstance(value, list) else []
     if len(names) > _MAX_NAMES or not all(_is_text(name) for name in names):
-        raise ConfigError(f"The edit has layer names that cannot be read; {_EXAMPLE}")
+        raise ConfigError(f"The edit has layer names that cannot be read; {_WAY_OUT}")
     return tuple(names)
 
 
