@@ -4,11 +4,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import AdmCard, find_adm, list_adms
 from ptq.layer_spec import LayerInfo
-from ptq.layers import inventory
 
 
 class AdmShelf:
@@ -68,5 +67,5 @@ class AdmShelf:
         """
         if adm_id not in self._layers:
             adm = self.load(adm_id)
-            self._layers[adm_id] = inventory(adm.parts(), adm.splits())
+            self._layers[adm_id] = layers_of(adm)
         return self._layers[adm_id]

@@ -8,7 +8,6 @@ latents are compared with full precision over pairs of suite A. Finished rows ar
 
 import argparse
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +17,12 @@ import numpy as np
 import torch
 
 from assets.recipe.gallery import plan_of
-from benchmarks.clips import RESULTS, SETTINGS, write_results
-from ptq.adms.base import AudioDiffusionModel
+from benchmarks.clips import SETTINGS
+from benchmarks.latents import sampled_latents
+from benchmarks.records import earlier, write_results
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
-from ptq.adms.sampling import NoiseTape, Sampler
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import Calibration, Calibrator
 from ptq.calibration.purposes import Purpose
@@ -30,9 +30,7 @@ from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
 from ptq.config import QuantConfig, QuantRule
 from ptq.layer_spec import LayerKind
-from ptq.layers import inventory
 from ptq.presets import preset
-from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
 from ptq.report_markdown import number, table
 from ptq.rule_text import parse_scheme
@@ -63,12 +61,10 @@ def main() -> None:
     parser.add_argument("--preset", default="ptq4adm")
     arguments = parser.parse_args()
     adm = load_adm(find_adm("mini-audioldm"))
-    bench = Bench(adm=adm, pairs=arguments.pairs, config=preset(arguments.preset))
+    bench = ActivationBench(adm=adm, pairs=arguments.pairs, config=preset(arguments.preset))
     plan = plan_of(adm, bench.config).sha256
     what = {"adm": adm.id, "model": adm.source_hash, "plan": plan, "n": arguments.pairs}
-    path = RESULTS / "activations.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    rows = list(found["rows"]) if all(found.get(k) == v for k, v in what.items()) else []
+    rows = list(earlier("activations", what).get("rows", []))
     known = {(row["activations"], row["calibration"]) for row in rows}
     for activations, calibration in cases():
         if (activations, calibration) not in known:
@@ -85,7 +81,7 @@ def cases() -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class ActivationBench:
     """What every row is measured with."""
 
     adm: AudioDiffusionModel
@@ -107,7 +103,7 @@ class Bench:
 
     def with_activations(self, words: str) -> QuantConfig:
         """The preset, layer by layer, with other activations where it quantizes them."""
-        layers = inventory(self.adm.parts(), self.adm.splits())
+        layers = layers_of(self.adm)
         schemes = {spec.name: spec.scheme for spec in plan_of(self.adm, self.config).layers}
         rules = []
         for info in layers:
@@ -137,12 +133,7 @@ class Bench:
         return self._sampled(self.adm)
 
     def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
-        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _SEED)
-        conditioning = adm.encode([prompt.text for prompt in drawn])
-        sampler, tape = Sampler(adm=adm, settings=SETTINGS), NoiseTape(_SEED)
-        starts = range(0, self.pairs, _BATCH)
-        spans = [(start, min(start + _BATCH, self.pairs)) for start in starts]
-        return torch.cat([sampler(conditioning.rows(*s), tape, range(*s)) for s in spans])
+        return sampled_latents(adm, SETTINGS, self.pairs, _SEED, noise=_SEED)
 
 
 def _activation(words: str, kind: LayerKind) -> ActivationScheme | None:

@@ -9,7 +9,8 @@ import argparse
 
 from assets.recipe.gallery import default_calibration
 from benchmarks.allocations import allocator_of, sensitivities_of
-from benchmarks.clips import SETTINGS, write_results
+from benchmarks.clips import SETTINGS
+from benchmarks.records import write_results
 from ptq.additivity import Additivity, AdditivityCheck
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm

@@ -1,8 +1,7 @@
 """Plans whose bits follow the sensitivities that ship with a model."""
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.allocate import Allocator
-from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.sensitivities import Sensitivities
@@ -19,5 +18,5 @@ def sensitivities_of(adm: AudioDiffusionModel) -> Sensitivities:
 
 def allocator_of(adm: AudioDiffusionModel) -> Allocator:
     """Chooses bits for what ``ptq4adm`` quantizes of a model's denoiser."""
-    layers = inventory(adm.parts(), adm.splits())
+    layers = layers_of(adm)
     return Allocator(resolve_plan(preset("ptq4adm"), layers), layers, sensitivities_of(adm))

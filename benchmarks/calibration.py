@@ -12,7 +12,6 @@ run resumes.
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,9 +20,8 @@ import numpy as np
 from scipy import stats as statistics
 
 from benchmarks.calibration_cells import PLANS, PROMPTS, SHORT, STRATEGIES, Cell, Cells, key_of
-from benchmarks.clips import RESULTS, write_results
-from benchmarks.presets import SEED, fd_cells
-from benchmarks.presets import Bench as Scorer
+from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.metrics.embed.ear import Ear, find_ear
@@ -52,7 +50,8 @@ def main() -> None:
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256},
         **{"settings": asdict(SHORT), "pairs": arguments.pairs},
     }
-    rows, corners = finished(what)
+    known = earlier("calibration", what)
+    rows, corners = list(known.get("rows", [])), list(known.get("corners", []))
     cells = Cells(adm=adm, pairs=arguments.pairs)
     done = {key_of(row) for row in rows}
     wanted = cells_of(range(1, arguments.seeds + 1), arguments.sizes)
@@ -62,11 +61,11 @@ def main() -> None:
         write_results("calibration", {**what, "rows": rows, "corners": corners})
     if arguments.clips:
         prompts = draw_suite(Suite.FINAL, arguments.clips, SEED)
-        scorer = Scorer(adm=adm, ear=ear, prompts=prompts, configs={})
-        known = {key_of(row) for row in corners if row["n"] == arguments.clips}
+        scorer = PlanBench(adm=adm, ear=ear, prompts=prompts, configs={})
+        scored = {key_of(row) for row in corners if row["n"] == arguments.clips}
         corners = [row for row in corners if row["n"] == arguments.clips]
         for cell in CORNERS:
-            if cell not in known:
+            if cell not in scored:
                 corners.append({**asdict(cell), **cells.corner(cell, scorer)})
                 write_results("calibration", {**what, "rows": rows, "corners": corners})
     effects = list(effects_of(rows))
@@ -88,15 +87,6 @@ def cells_of(seeds: Sequence[int], sizes: Sequence[int]) -> list[Cell]:
         for size in sizes
         for plan in PLANS
     ]
-
-
-def finished(what: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows and corners of an earlier run of the same model."""
-    path = RESULTS / "calibration.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if any(found.get(key) != value for key, value in what.items()):
-        return [], []
-    return list(found["rows"]), list(found["corners"])
 
 
 def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

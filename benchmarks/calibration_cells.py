@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from benchmarks.clips import SETTINGS, ClipBank
-from benchmarks.presets import SEED
-from benchmarks.presets import Bench as Scorer
-from ptq.adms.base import AudioDiffusionModel
-from ptq.adms.sampling import NoiseTape, Sampler
+from benchmarks.latents import sampled_latents
+from benchmarks.presets import SEED, PlanBench
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import sites_to_watch
 from ptq.calibration.observe import Observation, observe_states
@@ -25,7 +24,6 @@ from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import StateRecorder, StateSet
 from ptq.calibration.strategies import Candidates, strategy
 from ptq.config import QuantConfig, parse_rules
-from ptq.layers import inventory
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
@@ -80,7 +78,7 @@ class Cells:
                 candidates = self._candidates(*pool)
             yield cell, self._measured(self._quantized(cell, candidates))
 
-    def corner(self, cell: Cell, scorer: Scorer) -> dict[str, Any]:
+    def corner(self, cell: Cell, scorer: PlanBench) -> dict[str, Any]:
         """Score one cell by what is heard: FD with its interval, and paired figures."""
         quantized = self._quantized(cell, self._candidates(cell.prompts, cell.seed))
         texts = tuple(prompt.text for prompt in scorer.prompts)
@@ -113,7 +111,7 @@ class Cells:
     def _quantized(self, cell: Cell, candidates: Candidates) -> AudioDiffusionModel:
         chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
         replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, chosen))
-        plan, layers = self._plan(cell.plan), inventory(self.adm.parts(), self.adm.splits())
+        plan, layers = self._plan(cell.plan), layers_of(self.adm)
         stats = observe_states(replay, Observation(sites=sites_to_watch(plan, layers)))
         other = copy.deepcopy(self.adm)
         quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan, stats))
@@ -121,7 +119,7 @@ class Cells:
 
     def _plan(self, name: str) -> QuantPlan:
         config = QuantConfig(name=name, rules=parse_rules(PLANS[name]))
-        return resolve_plan(config, inventory(self.adm.parts(), self.adm.splits()))
+        return resolve_plan(config, layers_of(self.adm))
 
     def _measured(self, quantized: AudioDiffusionModel) -> dict[str, float]:
         key = _digest(quantized)
@@ -133,7 +131,7 @@ class Cells:
         said = Replay(adm=quantized, states=self._validation).predictions()
         scores = {"prediction_sqnr_db": sqnr_db(self._said, said)}
         if self.pairs:
-            found = self._sampled(quantized)
+            found = self._sampled_by(quantized)
             each = [sqnr_db(a, b) for a, b in zip(self._latents, found, strict=True)]
             scores["latent_sqnr_db"] = float(np.median(each))
         return scores
@@ -157,17 +155,13 @@ class Cells:
     def _said(self) -> torch.Tensor:
         return Replay(adm=self.adm, states=self._validation).predictions()
 
+    def _sampled_by(self, adm: AudioDiffusionModel) -> torch.Tensor:
+        seed = _VALIDATION_SEED
+        return sampled_latents(adm, SHORT, self.pairs, seed + 1, noise=seed)
+
     @cached_property
     def _latents(self) -> torch.Tensor:
-        return self._sampled(self.adm)
-
-    def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
-        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _VALIDATION_SEED + 1)
-        conditioning = adm.encode([prompt.text for prompt in drawn])
-        sampler, tape = Sampler(adm=adm, settings=SHORT), NoiseTape(_VALIDATION_SEED)
-        starts = range(0, self.pairs, _BATCH)
-        spans = [(start, min(start + _BATCH, self.pairs)) for start in starts]
-        return torch.cat([sampler(conditioning.rows(*s), tape, range(*s)) for s in spans])
+        return self._sampled_by(self.adm)
 
 
 def _digest(adm: AudioDiffusionModel) -> str:

@@ -18,15 +18,15 @@ from typing import Any
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of
-from benchmarks.clips import SETTINGS, write_results
-from benchmarks.presets import HEADER, SEED, Bench, cells, finished_rows
+from benchmarks.clips import SETTINGS
+from benchmarks.presets import HEADER, SEED, PlanBench, cells, finished_rows
+from benchmarks.records import write_results
 from benchmarks.sizes import size_of, values_of
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.config import QuantConfig, format_rules, parse_rules
 from ptq.layer_spec import DENOISER, LayerInfo
-from ptq.layers import inventory
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.presets import preset
 from ptq.prompts.suites import Suite, draw_suite
@@ -89,7 +89,7 @@ def allocated(adm: AudioDiffusionModel) -> QuantConfig:
 
 
 def _layers(adm: AudioDiffusionModel) -> Sequence[LayerInfo]:
-    return inventory(adm.parts(), adm.splits())
+    return layers_of(adm)
 
 
 def main() -> None:
@@ -110,7 +110,7 @@ def main() -> None:
     wanted = arguments.methods or list(configs)
     if unknown := sorted(set(wanted) - set(configs)):
         parser.error(f"no method {unknown[0]!r}; choose of {', '.join(configs)}")
-    bench = Bench(adm=adm, ear=ear, prompts=prompts, configs=configs)
+    bench = PlanBench(adm=adm, ear=ear, prompts=prompts, configs=configs)
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
         **{"pairs": arguments.pairs, "many": arguments.many},

@@ -19,7 +19,6 @@ from ptq.audio import AudioClip, read_generated, write_clip
 from ptq.generation import GenerationRequest, Generator
 from ptq.memory import keep_freed_memory
 
-RESULTS = Path(__file__).resolve().parent / "results"
 CACHE = Path("runs") / "benchmarks"
 SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
 _BATCH, _BLOCK = 8, 512
@@ -105,11 +104,3 @@ class ClipBank:
     def latents(self) -> list[NDArray[np.float32]]:
         """Final latents of every clip; the clips must exist."""
         return [np.load(self._path(i).with_suffix(".npy")) for i in range(len(self.prompts))]
-
-
-def write_results(name: str, value: dict[str, object]) -> Path:
-    """Write the raw figures of a table."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 from assets.recipe.corpus import SEED_OF, corpus_clip, single_source_clip
-from benchmarks.clips import SETTINGS, write_results
+from benchmarks.clips import SETTINGS
+from benchmarks.records import write_results
 from ptq.prompts.lexicon import default_lexicon
 from ptq.report_markdown import table
 

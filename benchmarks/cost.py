@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clips import RESULTS, write_results
+from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.report_markdown import table
@@ -97,7 +97,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load_adm(find_adm(arguments.adm)).source_hash
     what = {"adm": arguments.adm, "model": model, "cores": len(os.sched_getaffinity(0))}
-    rows, whole = _finished(what)
+    known = earlier("cost", what)
+    rows, whole = list(known.get("rows", [])), dict(known.get("whole", {}))
     for case in CASES:
         if not any(row["case"] == asdict(case) for row in rows):
             rows.append(
@@ -110,14 +111,6 @@ def main() -> None:
     print(f"PTQ4ADM from nothing, here: {whole['allocate'] + whole['quantize']:.0f} s")
     print(f"Sensitivities measured anew: {whole['sensitivity']:.0f} s")
     print(path)
-
-
-def _finished(what: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    path = RESULTS / "cost.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if any(found.get(key) != value for key, value in what.items()):
-        return [], {}
-    return list(found["rows"]), dict(found["whole"])
 
 
 def _whole(adm: str) -> dict[str, float]:

@@ -8,7 +8,6 @@ that is stored for the denoiser, scales included. Finished probes and plans are 
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -19,9 +18,10 @@ from scipy import stats as statistics
 
 from benchmarks.allocations import allocator_of
 from benchmarks.claim import REST
-from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
-from benchmarks.presets import SEED, Bench, fd_cells
-from ptq.adms.base import AudioDiffusionModel
+from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.records import earlier, write_results
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.allocate import Allocator
@@ -29,7 +29,6 @@ from ptq.banks import Banks, embed_banks
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError, MetricError
 from ptq.layer_spec import DENOISER
-from ptq.layers import inventory
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.metrics.inference import MARGIN_PCT
 from ptq.metrics.verdict import MIN_TEXT_SCORE_PCT, Verdict
@@ -69,7 +68,7 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
     found = Results.of(adm, ear, arguments.pairs, arguments.probe_pairs)
-    final = Bench(
+    final = PlanBench(
         adm=adm,
         ear=ear,
         prompts=draw_suite(Suite.FINAL, arguments.pairs, SEED),
@@ -130,13 +129,13 @@ class Gate:
         pairs: How many are compared.
     """
 
-    bench: Bench
+    bench: PlanBench
     pairs: int
 
     def __call__(self, config: QuantConfig) -> dict[str, Any]:
         """What the gates look at, and whether all are passed."""
         adm = self.bench.adm
-        plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
+        plan = resolve_plan(config, layers_of(adm))
         quantized = self._bank(self.bench.clips_name(plan), self.bench.quantized_by(config))
         banks = Banks(
             prompts=quantized.prompts,
@@ -188,15 +187,13 @@ class Results:
             "limits": [MAX_MEDIAN, MAX_TENTH, MIN_TEXT_SCORE_PCT],
             "settings": asdict(SETTINGS),
         }
-        path = RESULTS / "lowest.json"
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if any(found.get(key) != value for key, value in what.items()):
-            found = {"probes": [], "rows": []}
-        return cls(adm=adm, what=what, probes=found["probes"], rows=found["rows"])
+        found = earlier("lowest", what)
+        probes, rows = found.get("probes", []), found.get("rows", [])
+        return cls(adm=adm, what=what, probes=probes, rows=rows)
 
     def probe(self, config: QuantConfig, gate: Gate) -> bool:
         """Whether a plan passes on A; measured at most once."""
-        sha = resolve_plan(config, inventory(self.adm.parts(), self.adm.splits())).sha256
+        sha = resolve_plan(config, layers_of(self.adm)).sha256
         known = next((probe for probe in self.probes if probe["plan"] == sha), None)
         if known is None:
             known = gate(config)
@@ -205,11 +202,11 @@ class Results:
             print(known, flush=True)
         return bool(known["passed"])
 
-    def score(self, method: str, config: QuantConfig | None, final: Bench) -> None:
+    def score(self, method: str, config: QuantConfig | None, final: PlanBench) -> None:
         """Score a method's lowest plan on B, once."""
         if config is None:
             return
-        layers = inventory(self.adm.parts(), self.adm.splits())
+        layers = layers_of(self.adm)
         plan = resolve_plan(config, layers)
         if any((row["method"], row["plan"]) == (method, plan.sha256) for row in self.rows):
             return

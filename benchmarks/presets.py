@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from assets.recipe.gallery import default_calibration, made_of, plan_of, quantized_copy
-from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.records import earlier, write_results
 from benchmarks.sizes import size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
@@ -59,7 +60,7 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"The presets are scored with the shipped ear: {ear}")
     prompts = draw_suite(Suite.FINAL, arguments.pairs, SEED)
-    bench = Bench(adm=adm, ear=ear, prompts=prompts, configs=PRESETS)
+    bench = PlanBench(adm=adm, ear=ear, prompts=prompts, configs=PRESETS)
     what = {
         "adm": adm.id,
         "model": adm.source_hash,
@@ -84,7 +85,7 @@ def main() -> None:
 
 
 def finished_rows(
-    results: str, what: Mapping[str, Any], bench: "Bench"
+    results: str, what: Mapping[str, Any], bench: "PlanBench"
 ) -> dict[str, dict[str, Any]]:
     """Rows of an earlier run of the same model, ear, prompts, settings and plans, by name.
 
@@ -93,15 +94,9 @@ def finished_rows(
         what: All but the rows.
         bench: Knows the plans.
     """
-    path = RESULTS / f"{results}.json"
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if any(found.get(key) != value for key, value in what.items()):
-        return {}
     return {
         row["name"]: row
-        for row in found["presets"]
+        for row in earlier(results, what).get("presets", [])
         if row["name"] in bench.configs
         and bench.identity(bench.plan(row["name"])).items() <= row.items()
     }
@@ -113,7 +108,7 @@ def _scores(what: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> dict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class PlanBench:
     """What every plan is scored with."""
 
     adm: AudioDiffusionModel

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clips import write_results
+from benchmarks.records import write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.adms.text import embed_prompts

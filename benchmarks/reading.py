@@ -15,7 +15,7 @@ from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 from assets.recipe.corpus import SEED_OF
 from assets.recipe.text import embeddings
-from benchmarks.clips import write_results
+from benchmarks.records import write_results
 from benchmarks.voice import pair_prompts
 from ptq.adms.registry import ADMS_FOLDER
 from ptq.prompts.grammar import Prompt

@@ -6,7 +6,6 @@ Finished conditions are kept: an interrupted run resumes.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
-from benchmarks.clips import RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.records import earlier, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
@@ -83,14 +83,14 @@ def main() -> None:
     adm, ear = load_adm(find_adm(arguments.adm)), find_ear()
     if not isinstance(ear, Ear):
         raise SystemExit(f"Divergence is heard with the shipped ear: {ear}")
-    bench = Bench(adm=adm, ear=ear)
+    bench = RobustnessBench(adm=adm, ear=ear)
     plans = {name: plan_of(adm, preset(name)).sha256 for name in PRESETS}
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256, "plans": plans},
         **{"prompts": arguments.prompts, "seed": _SEED},
         "calibration": bench.calibration.manifest.sha256,
     }
-    rows = finished_rows(what)
+    rows = list(earlier("robustness", what).get("rows", []))
     for condition in conditions(arguments.prompts, adm.id):
         if not any(row["condition"] == condition.name for row in rows):
             rows += bench.rows(condition)
@@ -100,15 +100,8 @@ def main() -> None:
     print(path)
 
 
-def finished_rows(what: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of an earlier run of the same model, plans and prompts."""
-    path = RESULTS / "robustness.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return list(found["rows"]) if all(found.get(k) == v for k, v in what.items()) else []
-
-
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class RobustnessBench:
     """What every condition is measured with."""
 
     adm: AudioDiffusionModel

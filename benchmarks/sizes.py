@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
-from benchmarks.clips import SETTINGS, write_results
+from benchmarks.clips import SETTINGS
+from benchmarks.records import write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm

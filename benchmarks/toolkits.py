@@ -9,7 +9,6 @@ ONNX Runtime, which executes integers where the other rows simulate them. Finish
 
 import argparse
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -18,18 +17,19 @@ from typing import Any
 import torch
 
 from benchmarks.allocations import allocator_of, sensitivities_of
-from benchmarks.clips import CACHE, RESULTS, SETTINGS, ClipBank, write_results
+from benchmarks.clips import CACHE, SETTINGS, ClipBank
 from benchmarks.onnx_denoiser import onnx_denoiser
-from benchmarks.presets import SEED, Bench, fd_cells
+from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.records import earlier, write_results
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.allocate import Allocation
 from ptq.calibration.purposes import Purpose
 from ptq.config import QuantConfig, QuantRule
 from ptq.layer_spec import DENOISER
-from ptq.layers import inventory
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import resolve_plan
 from ptq.prompts.suites import Suite, draw_suite
@@ -51,13 +51,13 @@ def main() -> None:
     if not isinstance(adm, AudioLDM) or not isinstance(ear, Ear):
         raise SystemExit(f"Toolkits are scored with the shipped ear: {ear}")
     prompts = draw_suite(Suite.FINAL, arguments.pairs, SEED)
-    contest = Contest(adm=adm, bench=Bench(adm=adm, ear=ear, prompts=prompts, configs={}))
+    contest = Contest(adm=adm, bench=PlanBench(adm=adm, ear=ear, prompts=prompts, configs={}))
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
         **{"n": arguments.pairs, "settings": {**asdict(SETTINGS), "seed": SEED}},
         "sensitivities": sensitivities_of(adm).sha256,
     }
-    rows = _finished(what)
+    rows = list(earlier("toolkits", what).get("rows", []))
     for toolkit in arguments.toolkits:
         version = _version(toolkit)
         if version is None:
@@ -75,12 +75,6 @@ def _version(toolkit: str) -> str | None:
         return None
 
 
-def _finished(what: Mapping[str, Any]) -> list[dict[str, Any]]:
-    path = RESULTS / "toolkits.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return list(found["rows"]) if all(found.get(k) == v for k, v in what.items()) else []
-
-
 @dataclass(frozen=True, kw_only=True)
 class Contest:
     """Toolkits and PTQ4ADM on one model.
@@ -91,7 +85,7 @@ class Contest:
     """
 
     adm: AudioLDM
-    bench: Bench
+    bench: PlanBench
 
     def rows(self, toolkit: str, version: str) -> Iterator[dict[str, Any]]:
         """The toolkit's row, and that of PTQ4ADM in as many bytes."""
@@ -108,7 +102,7 @@ class Contest:
         }
         found = self.allocation(size)
         config = found.config() if toolkit == ONNX else weights_alone(found)
-        plan = resolve_plan(config, inventory(self.adm.parts(), self.adm.splits()))
+        plan = resolve_plan(config, layers_of(self.adm))
         quantized = self.bench.quantized_by(config)
         yield {
             "name": f"PTQ4ADM in the bytes of {toolkit}",
@@ -140,7 +134,7 @@ class Contest:
         return other, other.unet.size_bytes, sum(info.kind.has_weight for info in layers)
 
     def _layers(self) -> Sequence[Any]:
-        return inventory(self.adm.parts(), self.adm.splits())
+        return layers_of(self.adm)
 
     def _beside(self) -> int:
         """Bytes of what belongs to no layer: the norms."""

@@ -19,7 +19,8 @@ from assets.recipe.contact_sheet import log_mel
 from assets.recipe.corpus import SEED_OF, render_scene, single_source_clip
 from assets.recipe.mel import normalised_mel
 from assets.recipe.voice_card import write_voice_card
-from benchmarks.clips import CACHE, SETTINGS, ClipBank, write_results
+from benchmarks.clips import CACHE, SETTINGS, ClipBank
+from benchmarks.records import write_results
 from benchmarks.voice_checks import Clips, cuts_found, defects, repeated, spread
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.loading import load_adm

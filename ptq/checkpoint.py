@@ -38,7 +38,6 @@ def save_packed(
     parts: Mapping[str, nn.Module],
     plan: QuantPlan,
     *,
-    extra: Mapping[str, Any] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write quantized parts to ``folder``, which appears complete or not at all.
@@ -47,7 +46,6 @@ def save_packed(
         folder: replaced if it exists.
         parts: as ``quantize_`` returned them.
         plan: the plan that they were quantized with.
-        extra: JSON values to keep with the model.
         shard_bytes: size that a shard should not exceed.
 
     Raises:
@@ -61,7 +59,6 @@ def save_packed(
         "dtypes": {
             name: str(tensor.dtype) for name, tensor in floats if tensor.dtype != _USUAL_DTYPE
         },
-        "extra": dict(extra or {}),
     }
 
     def stored() -> Iterator[tuple[str, Tensor]]:
@@ -104,15 +101,6 @@ def packed_plan(folder: Path) -> QuantPlan:
         CheckpointError: when the folder is no checkpoint.
     """
     return _content_plan(folder, read_index(folder).content)
-
-
-def packed_extra(folder: Path) -> dict[str, Any]:
-    """Return the ``extra`` values of a checkpoint.
-
-    Raises:
-        CheckpointError: when the folder is no checkpoint.
-    """
-    return dict(read_index(folder).content.get("extra", {}))
 
 
 def packed_bytes(folder: Path) -> int:

@@ -136,11 +136,11 @@ def _load(adm_id: str) -> Any:  # noqa: ANN401 - the protocol lives behind torch
 
 def _layers(arguments: argparse.Namespace) -> None:
     """List a model's layers and what a plan does to each."""
-    from ptq.layers import inventory
+    from ptq.adms.base import layers_of
     from ptq.plan import resolve_plan
 
     adm = _load(arguments.adm)
-    layers = inventory(adm.parts(), adm.splits())
+    layers = layers_of(adm)
     _show(arguments, *listed(resolve_plan(quant_config(arguments), layers), layers))
 
 

@@ -120,10 +120,10 @@ def allocator_of(
     Raises:
         ConfigError: If the sensitivities cannot be read, or are of another model.
     """
+    from ptq.adms.base import layers_of
     from ptq.allocate import Allocator
-    from ptq.layers import inventory
 
-    layers = inventory(adm.parts(), adm.splits())
+    layers = layers_of(adm)
     base = resolve_plan(quant_config(arguments), layers)
     return Allocator(base, layers, _sensitivities(adm, arguments.sensitivities)), layers
 

@@ -15,6 +15,7 @@ from ptq.scheme import (
     Balance,
     Granularity,
     LayerScheme,
+    RangeSearch,
     Rounding,
     WeightScheme,
     resolve_group_size,
@@ -32,7 +33,8 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
     Rules for attention probabilities are those with ``unsigned`` activations; all other rules but
     ``keep`` pass such sites by. Embeddings and layers that generation never runs have weights only,
     which are rounded to nearest and nothing else, as are those of grouped and transposed
-    convolutions; only the denoiser has timestep buckets, and no rule means keep.
+    convolutions: where a rule asks for rounding by data, their ranges are HQQ's. Only the denoiser
+    has timestep buckets, and no rule means keep.
 
     Raises:
         UnusedRuleError: for a rule that is not optional and decides no layer.
@@ -116,15 +118,25 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
     if weight is not None and rule is not None:
         weight = _resolve_groups(weight, rule, info)
         if info.idle or info.grouped or info.kind not in _ROUNDED_BY_DATA:
-            weight = replace(
-                weight, rounding=Rounding.NEAREST, balance=Balance.NONE, rank=0, debias=False
-            )
+            weight = _without_data(weight)
         elif not info.bias_parameters:
             weight = replace(weight, debias=False)
     return LayerSpec(
         name=info.name,
         scheme=LayerScheme(weight=weight, activation=activation),
         split=info.split,
+    )
+
+
+def _without_data(weight: WeightScheme) -> WeightScheme:
+    """What is left where nothing is seen: HQQ's range stands in for rounding by data."""
+    return replace(
+        weight,
+        range_search=RangeSearch.HQQ if weight.rounding.needs_data else weight.range_search,
+        rounding=Rounding.NEAREST,
+        balance=Balance.NONE,
+        rank=0,
+        debias=False,
     )
 
 

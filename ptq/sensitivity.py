@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ptq.adms.base import layers_of
 from ptq.calibration.moments import each_moment
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weight, rounded_weights
 from ptq.config import QuantConfig, QuantRule
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
-from ptq.layers import get_layer, inventory, set_layer_
+from ptq.layers import get_layer, set_layer_
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import Prepared, quantize_layer, weight_rows
@@ -119,7 +120,7 @@ class SensitivityMeter:
             for spec in self.base.quantized
             if spec.scheme.weight is not None and spec.part == DENOISER
         }
-        found = inventory(self.replay.adm.parts(), self.replay.adm.splits())
+        found = layers_of(self.replay.adm)
         return [info for info in found if info.name in measured and not info.idle]
 
     def plan(self, words: str) -> QuantPlan:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import Correct, SamplingSettings, ShouldStop
 from ptq.audio import AudioClip, read_generated, write_clip
 from ptq.calibration.calibrator import Calibrator, needs_calibration
@@ -24,7 +24,6 @@ from ptq.checkpoint import load_packed, packed_plan, save_packed
 from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
-from ptq.layers import inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, read_plan, resolve_plan
 from ptq.quantize import quantize_
@@ -61,7 +60,7 @@ class StudyContext:
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The model's layers."""
-        return inventory(self.adm.parts(), self.adm.splits())
+        return layers_of(self.adm)
 
     def tell(self, stage: Stage, done: int, total: int, artefact: Path | None = None) -> None:
         """Report progress."""

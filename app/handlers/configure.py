@@ -13,9 +13,8 @@ from app.present import grid_value, plan_summary, rule_notice, word_notice
 from app.rule_edits import apply_edit, with_rounding
 from app.workbench import Workbench
 from ptq.adms.registry import AdmState
-from ptq.config import QuantConfig, format_rules, parse_rules
+from ptq.config import format_rules
 from ptq.errors import ConfigError
-from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.prompts.vocabulary import unknown_words
 from ptq.scheme import Rounding
@@ -26,15 +25,13 @@ Shown = tuple[Any, Any, Any, Any]  # notice, grid, summary, slider of sizes
 _READ_CHARACTERS = 4000
 
 
-def budget_bounds(budget: Budget | None, megabytes: float) -> dict[str, Any]:
-    """What the slider of sizes shows; hidden where there is nothing to plan.
+def budget_bounds(budget: Budget, megabytes: float) -> dict[str, Any]:
+    """What the slider of sizes shows.
 
     Args:
         budget: What it chooses among.
         megabytes: Size of the present plan.
     """
-    if budget is None:
-        return {"visible": False}
     least, most = budget.limits_mb
     lowest, highest = math.ceil(100 * least) / 100, math.floor(100 * most) / 100
     return {
@@ -67,15 +64,15 @@ class ConfigureHandlers:
         return rule_notice(()), grid, plan_summary(draft.plan, layers), size
 
     def sizes(self, adm: str, rules: str) -> dict[str, Any]:
-        """What the slider of sizes shows beside rules that can be followed."""
-        layers = self.workbench.layers(adm)
+        """What the slider of sizes shows beside some rules."""
+        plan = self.workbench.draft(adm, rules).plan
         try:
-            plan = resolve_plan(QuantConfig(name="page", rules=parse_rules(rules)), layers)
-            return budget_bounds(
-                self.workbench.budget(adm, rules), plan.size_bytes(layers) / MEGABYTE
-            )
+            budget = None if plan is None else self.workbench.budget(adm, rules)
         except ConfigError:  # every layer is decided one by one
-            return budget_bounds(None, 0.0)
+            budget = None
+        if plan is None or budget is None:
+            return {"visible": False}
+        return budget_bounds(budget, plan.size_bytes(self.workbench.layers(adm)) / MEGABYTE)
 
     @explained
     def choose_preset(self, name: str) -> str:

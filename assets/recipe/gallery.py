@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
 from ptq.banks import Banks, Ear, embed_banks
@@ -22,7 +22,6 @@ from ptq.calibration.rounding import rounded_weights
 from ptq.calibration.shipped import shipped_calibration
 from ptq.config import QuantConfig
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
-from ptq.layers import inventory
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.presets import preset
 from ptq.prompts.grammar import Prompt
@@ -59,7 +58,7 @@ def gallery_prompts(per_family: int = _PER_FAMILY) -> list[tuple[str, Prompt]]:
 
 def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
     """Rules met with a model's layers."""
-    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    return resolve_plan(config, layers_of(adm))
 
 
 def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:

@@ -8,6 +8,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from ptq.layer_spec import LayerInfo
+from ptq.layers import inventory
+
 
 class GuidanceMode(enum.Enum):
     """How a sampler evaluates the two guidance branches."""
@@ -89,3 +92,8 @@ class AudioDiffusionModel(Protocol):
 
     def vocode(self, mel: Tensor) -> Tensor:
         """The vocoder's input to samples ``(batch, samples)``."""
+
+
+def layers_of(adm: AudioDiffusionModel) -> tuple[LayerInfo, ...]:
+    """Every quantizable site of a model, in its own order."""
+    return tuple(inventory(adm.parts(), adm.splits()))

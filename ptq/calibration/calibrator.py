@@ -7,7 +7,7 @@ from math import lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.algorithms.smooth import channel_balance
 from ptq.calibration.coverage import coverage_figures, range_coverage, rows_of
@@ -21,7 +21,7 @@ from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet,
 from ptq.calibration.strategies import Candidates, strategy
 from ptq.errors import CalibrationError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
-from ptq.layers import get_layer, inventory
+from ptq.layers import get_layer
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
@@ -84,7 +84,7 @@ class Calibrator:
             Purpose.RECONSTRUCTION: StateSet.of(pool, rest),
         }
         observation = Observation(
-            sites=sites_to_watch(plan, inventory(self.adm.parts(), self.adm.splits())),
+            sites=sites_to_watch(plan, layers_of(self.adm)),
             buckets=common_buckets(static_buckets(plan).values()),
         )
         replay = Replay(

@@ -111,6 +111,8 @@ class HeldOut:
             settings=self.sampling,
             seed=_SEED + place.start,
             batch_size=self.batch_size,
+            # What is fitted step by step needs each of them; these prompts are few.
+            most_steps=self.sampling.steps,
             progress=self.progress,
             should_stop=self.should_stop,
         )

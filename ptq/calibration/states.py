@@ -20,28 +20,30 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StatePool:
-    """States of a few prompts at every step of their trajectories.
+    """States of a few prompts along their trajectories.
 
     Attributes:
         inputs: What the denoiser was given, ``(prompts, steps, channels, frames, mels)``.
+        steps: Which of the sampler's steps were kept.
         finals: Latents after the last step, ``(prompts, channels, frames, mels)``.
         settings: How the trajectories were sampled.
         prompts: The texts.
     """
 
     inputs: Tensor
+    steps: tuple[int, ...]
     finals: Tensor
     settings: SamplingSettings
     prompts: tuple[str, ...]
 
     @property
     def n_steps(self) -> int:
-        """Steps of a trajectory."""
-        return self.inputs.shape[1]
+        """Kept steps of a trajectory."""
+        return len(self.steps)
 
 
 def all_states(pool: StatePool) -> NDArray[np.int64]:
-    """Every state of a pool as a pair of prompt and step, prompt by prompt: ``(states, 2)``."""
+    """Every state of a pool as a pair of prompt and kept step, by prompt: ``(states, 2)``."""
     rows, steps = np.indices((len(pool.prompts), pool.n_steps))
     return np.stack([rows.ravel(), steps.ravel()], axis=1).astype(np.int64)
 
@@ -53,7 +55,7 @@ class StateSet:
     Attributes:
         inputs: What the denoiser is given, ``(states, channels, frames, mels)``.
         rows: Prompt of each state, ``(states,)`` int64.
-        steps: Step of each state, ``(states,)`` int64.
+        steps: The sampler's step of each state, ``(states,)`` int64.
         finals: Latents after the last step, ``(prompts, channels, frames, mels)``.
         prompts: The texts.
         settings: How the trajectories were sampled.
@@ -72,13 +74,13 @@ class StateSet:
 
         Args:
             pool: Recorded trajectories.
-            chosen: ``(count, 2)`` pairs of prompt and step.
+            chosen: ``(count, 2)`` pairs of prompt and kept step.
         """
-        rows, steps = torch.from_numpy(np.ascontiguousarray(chosen.T))
+        rows, kept = torch.from_numpy(np.ascontiguousarray(chosen.T))
         return cls(
-            inputs=pool.inputs[rows, steps],
+            inputs=pool.inputs[rows, kept],
             rows=rows,
-            steps=steps,
+            steps=torch.tensor(pool.steps)[kept],
             finals=pool.finals,
             prompts=pool.prompts,
             settings=pool.settings,
@@ -105,17 +107,29 @@ _TENSORS = ("inputs", "rows", "steps", "finals")
 
 @dataclass(frozen=True, kw_only=True)
 class StateRecorder:
-    """Records the trajectories of prompts in full precision."""
+    """Records the trajectories of prompts in full precision.
+
+    Attributes:
+        adm: The model.
+        settings: The deployed sampler's.
+        seed: Of the noise.
+        batch_size: Clips sampled at once.
+        most_steps: So many steps of a longer trajectory are kept, evenly spaced: neighbours are
+            alike, and every state costs a run of the denoiser.
+        progress: Told after every batch of clips.
+        should_stop: Asked before every denoising step.
+    """
 
     adm: AudioDiffusionModel
     settings: SamplingSettings
     seed: int
     batch_size: int = 4
+    most_steps: int = 25
     progress: Progress = no_progress
     should_stop: ShouldStop = never_stop
 
     def record(self, prompts: Sequence[str]) -> StatePool:
-        """Sample every prompt and keep each step's input."""
+        """Sample every prompt and keep the inputs of its steps."""
         conditioning = self.adm.encode(prompts)
         rows = [
             self._batch(conditioning, start, min(start + self.batch_size, len(prompts)))
@@ -124,23 +138,29 @@ class StateRecorder:
         trajectories = torch.cat(rows)
         return StatePool(
             inputs=trajectories[:, :-1],
+            steps=self._kept(),
             finals=trajectories[:, -1],
             settings=self.settings,
             prompts=tuple(prompts),
         )
 
+    def _kept(self) -> tuple[int, ...]:
+        steps = self.settings.steps
+        places = np.linspace(0, steps - 1, min(steps, self.most_steps)).round()
+        return tuple(int(place) for place in places)
+
     def _batch(self, conditioning: Conditioning, start: int, stop: int) -> Tensor:
-        """Trajectories ``(batch, steps + 1, …)``: the initial noise, then every step's output."""
+        """The inputs of the steps that are kept, and the last output, ``(batch, kept + 1, …)``."""
         ids = range(start, stop)
         tape = NoiseTape(self.seed)
         shape = self.adm.latent_shape(len(ids), self.settings.seconds)[1:]
-        kept = [tape(ids, -1, shape)]
+        seen = [tape(ids, -1, shape)]
         sampler = Sampler(
             adm=self.adm,
             settings=self.settings,
-            on_step=lambda _, x: kept.append(x.clone()),
+            on_step=lambda _, x: seen.append(x.clone()),
             should_stop=self.should_stop,
         )
         sampler(conditioning.rows(start, stop), tape, ids)
         self.progress(stop, len(conditioning))
-        return torch.stack(kept, dim=1)
+        return torch.stack([seen[i] for i in (*self._kept(), -1)], dim=1)

@@ -6,6 +6,7 @@ import pytest
 from ptq.ablation import GroupAblation, group_of, rescaled
 from ptq.additivity import Additivity, AdditivityCheck
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.allocate import Allocation, Allocator
 from ptq.calibration.purposes import spread
@@ -13,7 +14,6 @@ from ptq.calibration.replay import Replay
 from ptq.calibration.states import StateRecorder, StateSet, all_states
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import Cancelled
-from ptq.layers import inventory
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import Prepared
 from ptq.sensitivities import Sensitivities
@@ -26,7 +26,7 @@ BITS = ("w2 channel", "w4 channel", "w8 channel")
 
 def plan_of(adm: AudioLDM, rules: str) -> QuantPlan:
     config = QuantConfig(name="test", rules=parse_rules(rules))
-    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    return resolve_plan(config, layers_of(adm))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_errors_of_single_layers_foretell_the_whole(
     tiny_adm: AudioLDM, replay: Replay, table: Sensitivities
 ) -> None:
     base = plan_of(tiny_adm, "* = keep")
-    front = Allocator(base, inventory(tiny_adm.parts(), tiny_adm.splits()), table).front(5)
+    front = Allocator(base, layers_of(tiny_adm), table).front(5)
     check = AdditivityCheck(replay=replay, fitting=replay, stats={})
     found = check(front)
     assert len(found.measured) == len(front)
@@ -142,7 +142,7 @@ class Boundary:
 
 
 def test_bisection_finds_the_boundary(tiny_adm: AudioLDM, table: Sensitivities) -> None:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     allocator = Allocator(plan_of(tiny_adm, "* = keep"), layers, table)
     least, most = allocator.limits()
     for boundary in np.linspace(least, most, 5)[1:-1]:
@@ -156,7 +156,7 @@ def test_bisection_finds_the_boundary(tiny_adm: AudioLDM, table: Sensitivities) 
 
 
 def test_where_nothing_passes_nothing_is_returned(tiny_adm: AudioLDM, table: Sensitivities) -> None:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     allocator = Allocator(plan_of(tiny_adm, "* = keep"), layers, table)
     best, probes = smallest_plan(allocator, lambda _: False, rounds=3)
     assert best is None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ptq.adms.attention import PROBABILITIES
 from ptq.adms.audioldm import AudioLDM
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings
@@ -77,7 +77,7 @@ def test_guidance_extrapolates_from_the_null_prompt(tiny_adm: AudioLDM) -> None:
 
 def test_an_empty_plan_changes_no_sample(tiny_adm: AudioLDM) -> None:
     adm = copy.deepcopy(tiny_adm)
-    plan = resolve_plan(preset("fp"), inventory(adm.parts(), adm.splits()))
+    plan = resolve_plan(preset("fp"), layers_of(adm))
     quantize_(adm.parts(), plan)
     request = GenerationRequest(prompts=PROMPTS[:2], seed=4, settings=SETTINGS)
     for full, kept in zip(

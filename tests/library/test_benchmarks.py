@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.activations import KEPT
-from benchmarks.activations import Bench as ActivationsBench
+from benchmarks.activations import KEPT, ActivationBench
 from benchmarks.activations import cases as activation_cases
 from benchmarks.calibration import CORNERS, cells_of
 from benchmarks.calibration_cells import CONTROL, PLANS
@@ -23,17 +22,17 @@ from benchmarks.toolkit_weights import with_weights
 from benchmarks.toolkits import weights_alone
 from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.allocate import Allocation
 from ptq.config import QuantConfig, parse_rules
 from ptq.layer_spec import DENOISER
-from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.prompts.slices import Slice
 
 
 def test_every_method_of_the_claim_fits_a_model(tiny_adm: AudioLDM) -> None:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     ours = QuantConfig(name="ours", rules=parse_rules("denoiser.*conv1 = w3 gptq a8\n* = keep"))
     plans = {name: resolve_plan(config, layers) for name, config in methods(ours).items()}
     assert not plans["fp"].quantized
@@ -74,7 +73,7 @@ def test_calibrations_differ_from_their_base_one_way_or_the_other(tiny_adm: Audi
     assert len(set(cells)) == len(cells) == 3 * 2 * 4 * 2 * 2
     assert len(set(CORNERS)) == 4
     assert {cell.plan for cell in CORNERS} == set(PLANS) - {CONTROL}
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     for name, rules in PLANS.items():
         plan = resolve_plan(QuantConfig(name=name, rules=parse_rules(rules)), layers)
         rounding = {
@@ -86,7 +85,7 @@ def test_calibrations_differ_from_their_base_one_way_or_the_other(tiny_adm: Audi
 
 
 def test_a_ladder_goes_down_and_its_last_passing_rung_is_found(tiny_adm: AudioLDM) -> None:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     for method in set(METHODS) - {OURS}:
         rungs = ladder(method, tiny_adm)
         bits = [resolve_plan(rung, layers).weight_bits_mean(layers, DENOISER) for rung in rungs]
@@ -100,8 +99,8 @@ def test_a_ladder_goes_down_and_its_last_passing_rung_is_found(tiny_adm: AudioLD
 def test_activations_change_where_the_preset_quantizes_them_and_weights_never(
     tiny_adm: AudioLDM,
 ) -> None:
-    config, layers = preset("ptq4adm"), inventory(tiny_adm.parts(), tiny_adm.splits())
-    bench = ActivationsBench(adm=tiny_adm, pairs=1, config=config)
+    config, layers = preset("ptq4adm"), layers_of(tiny_adm)
+    bench = ActivationBench(adm=tiny_adm, pairs=1, config=config)
     usual = resolve_plan(config, layers)
     for words, _ in activation_cases():
         plan = resolve_plan(bench.with_activations(words), layers)
@@ -138,7 +137,7 @@ def test_verdicts_are_corrected_for_their_number() -> None:
 
 
 def test_equal_bytes_are_compared_with_weights_alone(tiny_adm: AudioLDM) -> None:
-    plan = resolve_plan(preset("ptq4adm"), inventory(tiny_adm.parts(), tiny_adm.splits()))
+    plan = resolve_plan(preset("ptq4adm"), layers_of(tiny_adm))
     found = weights_alone(Allocation(plan=plan, error=0.0, size_bytes=0))
     for rule in found.rules:
         assert rule.scheme.activation is None

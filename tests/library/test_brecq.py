@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptq.adms.audioldm import AudioLDM
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import adaround_codes
@@ -20,7 +20,7 @@ from ptq.calibration.rounding import rounded_weights
 from ptq.calibration.states import StateRecorder, StateSet, all_states
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import Cancelled
-from ptq.layers import get_layer, inventory
+from ptq.layers import get_layer
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.quantize import quantize_
 from ptq.scheme import WeightScheme
@@ -44,7 +44,7 @@ def learnt(replay: Replay) -> dict[str, QuantizedWeight]:
 
 def plan_of(adm: AudioDiffusionModel, rules: str) -> QuantPlan:
     config = QuantConfig(name="test", rules=parse_rules(rules))
-    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    return resolve_plan(config, layers_of(adm))
 
 
 def two_layers() -> tuple[dict[str, BlockLayer], BlockData]:
@@ -176,7 +176,7 @@ def test_reconstruction_is_repeatable_and_leaves_the_model_alone(replay: Replay)
     before = {name: value.clone() for name, value in adm.parts()["denoiser"].state_dict().items()}
     plan = plan_of(adm, "denoiser.down_blocks.1.resnets.0.* = w3 brecq r2\n* = keep")
     schemes = {s.name: s.scheme.weight for s in plan.quantized if s.scheme.weight is not None}
-    infos = [info for info in inventory(adm.parts(), adm.splits()) if info.name in schemes]
+    infos = [info for info in layers_of(adm) if info.name in schemes]
     first, second = (
         reconstructed_weights(replay, infos, schemes, {}, iterations=20) for _ in range(2)
     )

@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.caching import cached_projections
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.calibrator import Calibrator
@@ -35,7 +36,7 @@ def latents(adm: AudioLDM, *, cached: bool) -> Tensor:
 
 def quantized(adm: AudioLDM, rules: str) -> AudioLDM:
     config = QuantConfig(name="test", rules=parse_rules(rules))
-    plan = resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    plan = resolve_plan(config, layers_of(adm))
     calibrator = Calibrator(adm=adm, sampling=SETTINGS, wanted=drawn(prompts=1, states=2))
     other = copy.deepcopy(adm)
     quantize_(other.parts(), plan, calibrator(plan).stats)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.calibrator import common_buckets
 from ptq.calibration.manifest import CalibrationManifest
@@ -23,7 +24,6 @@ from ptq.calibration.strategies import Candidates, UniformStrategy, strategy
 from ptq.context import current_step
 from ptq.errors import CalibrationError, Cancelled, ConfigError
 from ptq.layer_spec import LayerInfo
-from ptq.layers import inventory
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite, suite_of
 from tests.calibrations import drawn
@@ -53,7 +53,7 @@ def pool(tiny_adm: AudioLDM) -> StatePool:
 
 @pytest.fixture(scope="module")
 def sites(tiny_adm: AudioLDM) -> tuple[LayerInfo, ...]:
-    found = inventory(tiny_adm.parts(), tiny_adm.splits())
+    found = layers_of(tiny_adm)
     return tuple(info for info in found if info.part == "denoiser" and info.kind.has_input)
 
 
@@ -128,6 +128,20 @@ def test_recorded_states_are_what_the_denoiser_was_given(
     assert pool.inputs.shape == (3, STEPS, 8, 16, 16)
     assert torch.equal(torch.stack(given, dim=1), again.inputs)
     assert torch.equal(again.inputs, pool.inputs[:2])
+    assert pool.steps == tuple(range(STEPS))
+
+
+def test_long_trajectories_are_thinned_evenly(tiny_adm: AudioLDM, pool: StatePool) -> None:
+    recorder = StateRecorder(
+        adm=tiny_adm, settings=pool.settings, seed=1, batch_size=2, most_steps=2
+    )
+    thinned = recorder.record(pool.prompts)
+    assert thinned.steps == (0, STEPS - 1)
+    assert torch.equal(thinned.inputs, pool.inputs[:, [0, STEPS - 1]])
+    assert torch.equal(thinned.finals, pool.finals)
+    states = StateSet.of(thinned, np.array([[2, 1], [0, 0]]))
+    assert states.steps.tolist() == [STEPS - 1, 0]
+    assert torch.equal(states.inputs[0], pool.inputs[2, STEPS - 1])
 
 
 def test_every_site_is_observed_in_both_branches_at_every_step(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptq.checkpoint import load_packed, packed_bytes, packed_extra, packed_plan, save_packed
+from ptq.checkpoint import load_packed, packed_bytes, packed_plan, save_packed
 from ptq.config import QuantConfig, parse_rules
 from ptq.context import StepContext, step_context
 from ptq.errors import CheckpointError
@@ -78,12 +78,11 @@ def test_reload_is_bit_exact(bits: int, granularity: str, kind: str, tmp_path: P
 
 def test_activation_ranges_are_reloaded(tmp_path: Path) -> None:
     parts, plan = quantized("denoiser.2 = w4a8 t2\ndenoiser.0 = a8 dynamic\n* = w8")
-    save_packed(tmp_path / "model", parts, plan, extra={"adm": "tiny"})
+    save_packed(tmp_path / "model", parts, plan)
     loaded = build(seed=1)
     load_packed(tmp_path / "model", loaded)
     assert torch.equal(run(loaded), run(parts))
     assert packed_plan(tmp_path / "model") == plan
-    assert packed_extra(tmp_path / "model") == {"adm": "tiny"}
 
 
 def test_an_empty_plan_reloads_the_original(tmp_path: Path) -> None:
@@ -131,11 +130,15 @@ def test_saving_replaces_the_folder_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_failed_save_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
     parts, plan = quantized("* = w8")
     save_packed(tmp_path / "model", parts, plan)
-    with pytest.raises(TypeError, match="JSON"):
-        save_packed(tmp_path / "model", parts, plan, extra={"x": object()})
+    monkeypatch.setattr("ptq.shards.save_file", full)
+    with pytest.raises(OSError, match="disk is full"):
+        save_packed(tmp_path / "model", parts, plan)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     load_packed(tmp_path / "model", build(seed=1))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.gptq import gptq_codes
@@ -115,9 +116,8 @@ def test_it_does_not_matter_how_loud_the_inputs_are() -> None:
     weight, inputs = weight_and_inputs()
     inputs[:, ::13] = 0.0
     nearest = quantize_weight(weight, SCHEMES[0])
-    loud, quiet = (
-        gptq_codes(weight, nearest, SCHEMES[0], moment_of(scale * inputs)) for scale in (1.0, 2**-8)
-    )
+    moments = (moment_of(inputs), moment_of(inputs / 256))
+    loud, quiet = (gptq_codes(weight, nearest, SCHEMES[0], moment) for moment in moments)
     assert torch.equal(loud.codes, quiet.codes)
 
 
@@ -220,7 +220,7 @@ def replay(tiny_adm: AudioLDM) -> Replay:
 
 def plan_of(adm: AudioLDM, text: str) -> QuantPlan:
     config = QuantConfig(name="x", rules=parse_rules(text))
-    return resolve_plan(config, inventory(adm.parts(), adm.splits()))
+    return resolve_plan(config, layers_of(adm))
 
 
 def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
@@ -232,7 +232,7 @@ def test_every_layer_of_a_plan_is_rounded_whatever_the_memory(
     assert set(whole) == {spec.name for spec in plan.quantized if rounds_by_data(spec)}
     assert {name.rpartition(".")[2] for name in whole} >= {"conv1", "to_q", "to_k"}
     pieces = rounded_weights(replay, plan, most_bytes=1)
-    infos = {info.name: info for info in inventory(tiny_adm.parts(), tiny_adm.splits())}
+    infos = {info.name: info for info in layers_of(tiny_adm)}
     changed = 0
     for spec in plan.quantized:
         if spec.name not in whole or spec.scheme.weight is None:
@@ -262,13 +262,15 @@ def test_rounding_stops_when_told_to(tiny_adm: AudioLDM, replay: Replay) -> None
             rounded_weights(stopped, plan)
 
 
-def test_layers_that_see_no_data_are_rounded_to_nearest(tiny_adm: AudioLDM) -> None:
+def test_layers_that_see_no_data_are_rounded_to_nearest_in_ranges_of_hqq(
+    tiny_adm: AudioLDM,
+) -> None:
     plan = plan_of(tiny_adm, "* = w4 gptq")
-    rounding = {s.name: s.scheme.weight.rounding for s in plan.quantized if s.scheme.weight}
-    assert rounding["denoiser.conv_out"] is Rounding.GPTQ
-    assert rounding["vae.encoder.conv_in"] is Rounding.NEAREST
-    embedding = "text_encoder.text_model.embeddings.word_embeddings"
-    assert rounding[embedding] is Rounding.NEAREST
+    schemes = [(spec.name, spec.scheme.weight) for spec in plan.quantized]
+    found = {name: (w.rounding, w.range_search) for name, w in schemes if w is not None}
+    assert found["denoiser.conv_out"] == (Rounding.GPTQ, RangeSearch.MIN_MAX)
+    for blind in ("vae.encoder.conv_in", "text_encoder.text_model.embeddings.word_embeddings"):
+        assert found[blind] == (Rounding.NEAREST, RangeSearch.HQQ)
 
 
 def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.adms.sampling import SamplingSettings
 from ptq.config import QuantConfig, parse_rules
 from ptq.generation import GenerationRequest, Generator
-from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.quantize import quantize_
@@ -30,7 +29,7 @@ def test_its_rules_meet_the_layers(adm: AudioDiffusionModel) -> None:
     shown = re.search(r"`my\.rules` holds.*?\n\n(.*?)\n\n", README, re.DOTALL)
     assert shown is not None
     config = QuantConfig(name="my", rules=parse_rules(shown.group(1)))
-    assert resolve_plan(config, inventory(adm.parts(), adm.splits())).quantized
+    assert resolve_plan(config, layers_of(adm)).quantized
 
 
 def test_its_python_runs(
@@ -51,7 +50,7 @@ def test_an_empty_plan_changes_no_sample_and_a_batch_next_to_none(adm: AudioDiff
     request = GenerationRequest(prompts=("a dog barks", "rain falls"), seed=3, settings=settings)
     before = [clip.audio.samples for clip in Generator(adm=adm, batch_size=2)(request)]
     alone = [clip.audio.samples for clip in Generator(adm=adm, batch_size=1)(request)]
-    plan = resolve_plan(preset("fp"), inventory(adm.parts(), adm.splits()))
+    plan = resolve_plan(preset("fp"), layers_of(adm))
     quantize_(adm.parts(), plan, {})
     after = [clip.audio.samples for clip in Generator(adm=adm, batch_size=2)(request)]
     for first, second, third in zip(before, after, alone, strict=True):

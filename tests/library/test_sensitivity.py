@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.algorithms import quantize_weight
 from ptq.allocate import Allocator
@@ -37,13 +38,13 @@ def replay(tiny_adm: AudioLDM) -> Replay:
 
 @pytest.fixture(scope="module")
 def base(tiny_adm: AudioLDM) -> QuantPlan:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     return resolve_plan(QuantConfig(name="x", rules=parse_rules(RULES)), layers)
 
 
 @pytest.fixture(scope="module")
 def meter(replay: Replay, base: QuantPlan) -> SensitivityMeter:
-    layers = inventory(replay.adm.parts(), replay.adm.splits())
+    layers = layers_of(replay.adm)
     stats = observe_states(replay, Observation(sites=sites_to_watch(base, layers)))
     return SensitivityMeter(replay=replay, fitting=replay, stats=stats, base=base, calibration="c")
 
@@ -117,7 +118,7 @@ def test_the_error_of_a_prediction_is_taken_after_the_branches_are_merged(
 ) -> None:
     name, words = "denoiser.mid_block.resnets.0.conv1", "w2 channel"
     config = QuantConfig(name="one", rules=parse_rules(f"{name} = {words}\n* = keep"))
-    plan = resolve_plan(config, inventory(tiny_adm.parts(), tiny_adm.splits()))
+    plan = resolve_plan(config, layers_of(tiny_adm))
     rough = copy.deepcopy(tiny_adm)
     quantize_(rough.parts(), plan)
     said = [branches_of(adm, replay.states) for adm in (tiny_adm, rough)]
@@ -163,7 +164,7 @@ def test_an_allocated_plan_can_be_applied(
     meter: SensitivityMeter, base: QuantPlan, tiny_adm: AudioLDM
 ) -> None:
     copied = copy.deepcopy(tiny_adm)
-    layers = inventory(copied.parts(), copied.splits())
+    layers = layers_of(copied)
     allocator = Allocator(base, layers, meter.output(("w3 channel", "w8 channel")))
     least, most = allocator.limits()
     found = allocator((least + most) // 2)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.shipped import shipped_calibration
 from ptq.config import QuantConfig, parse_rules
-from ptq.layers import inventory
 from ptq.plan import resolve_plan
 from ptq.presets import PRESETS, preset
 from ptq.report import Report
@@ -107,7 +107,7 @@ def test_a_study_of_another_kind_measures_its_own(
 def test_other_weights_have_none(
     tiny_adm: AudioLDM, shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = resolve_plan(CONFIG.quant, inventory(tiny_adm.parts(), tiny_adm.splits()))
+    plan = resolve_plan(CONFIG.quant, layers_of(tiny_adm))
     assert shipped_calibration(tiny_adm, SAMPLING, WANTED, plan) == CalibrationFolder(path=shipped)
     monkeypatch.setattr(tiny_adm, "source_hash", "0" * 64)
     assert shipped_calibration(tiny_adm, SAMPLING, WANTED, plan) is None
@@ -120,7 +120,7 @@ def test_what_ships_is_of_the_shipped_weights_and_serves_every_preset() -> None:
         guidance=adm.spec.default_guidance,
         seconds=adm.spec.default_seconds,
     )
-    layers = inventory(adm.parts(), adm.splits())
+    layers = layers_of(adm)
     for config in PRESETS.values():
         plan = resolve_plan(config, layers)
         assert shipped_calibration(adm, default, CalibrationSettings(), plan) is not None

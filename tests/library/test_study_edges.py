@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.audio import AudioClip, read_clip, write_clip
 from ptq.calibration.folder import CalibrationFolder
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CheckpointError, RunBusyError
-from ptq.layers import inventory
 from ptq.metrics.embed.ear import find_ear
 from ptq.plan import resolve_plan
 from ptq.presets import preset
@@ -126,7 +126,7 @@ def test_what_is_damaged_and_can_be_made_again_is_made_again(
 def test_a_report_of_an_outdated_plan_is_not_returned(tiny_adm: AudioLDM, tmp_path: Path) -> None:
     first = run_study(CONFIG, tiny_adm, runs=tmp_path, ear=NO_EAR)
     run = run_folder_of(CONFIG, tiny_adm, tmp_path)
-    other = resolve_plan(preset("w6a8"), inventory(tiny_adm.parts(), tiny_adm.splits()))
+    other = resolve_plan(preset("w6a8"), layers_of(tiny_adm))
     text = (run.path / "report.json").read_text()
     run.write_text("report.json", text.replace(first.plan.hash, other.sha256))
     run.write_text(PLAN, other.to_json())

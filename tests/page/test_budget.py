@@ -17,10 +17,10 @@ from app.settings import Settings
 from app.ui import build_ui
 from app.workbench import Workbench
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.config import format_rules, parse_rules
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo
-from ptq.layers import inventory
 from ptq.presets import preset
 from ptq.scheme import Rounding
 from ptq.sensitivities import Sensitivities
@@ -31,7 +31,7 @@ WORDS = {"w3 g16": 4.0, "w4 g16": 1.0, "w8 channel": 0.01}
 
 @pytest.fixture(scope="module")
 def layers(tiny_adm: AudioLDM) -> tuple[LayerInfo, ...]:
-    return inventory(tiny_adm.parts(), tiny_adm.splits())
+    return layers_of(tiny_adm)
 
 
 @pytest.fixture(scope="module")

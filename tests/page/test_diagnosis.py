@@ -11,9 +11,9 @@ from app.activations import worst_clipping
 from app.diagnosis import diagnosis
 from app.finished_run import FinishedRun
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.base import layers_of
 from ptq.audio import AudioClip, read_clip, write_clip
 from ptq.config import QuantConfig, parse_rules
-from ptq.layers import inventory
 from ptq.observers import LayerObserver
 from ptq.plan import resolve_plan
 from ptq.presets import preset
@@ -142,7 +142,7 @@ def test_silence_tells_nothing(run: FinishedRun) -> None:
 
 
 def test_the_worst_clipping_is_found(tiny_adm: AudioLDM) -> None:
-    layers = inventory(tiny_adm.parts(), tiny_adm.splits())
+    layers = layers_of(tiny_adm)
     rules = parse_rules("denoiser.conv_in = a8 p90\ndenoiser.conv_out = a8\n* = keep")
     plan = resolve_plan(QuantConfig(name="x", rules=rules), layers)
     stats = {}

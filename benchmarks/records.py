@@ -1,0 +1,30 @@
+"""The raw figures of a table, written after every step so that an interrupted script resumes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def earlier(name: str, what: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier run wrote, if it was asked the same; else nothing.
+
+    Args:
+        name: Of the table.
+        what: All that its figures depend on; each value stands in the file under its key.
+    """
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    # As JSON has it: a tuple comes back as a list.
+    asked = json.loads(json.dumps(dict(what)))
+    return found if all(found.get(key) == value for key, value in asked.items()) else {}
+
+
+def write_results(name: str, value: Mapping[str, Any]) -> Path:
+    """Write the raw figures of a table."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
