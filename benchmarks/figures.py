@@ -96,7 +96,7 @@ def _robustness(table: Table) -> Figure:
     axes.legend(loc="best")
     axes.set_xlabel("latent SQNR, dB (median and quartiles of pairs)")
     # Every preset turned the axis over.
-    axes.set_ylim(sorted(axes.get_ylim(), reverse=True))
+    axes.set_ylim(max(axes.get_ylim()), min(axes.get_ylim()))
     return figure
 
 
