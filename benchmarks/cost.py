@@ -105,6 +105,7 @@ def main() -> None:
                 {"case": asdict(case), "title": case.title, **_measured(arguments.adm, case)}
             )
             write_results("cost", {**what, "rows": rows, "whole": whole})
+    rows = [row for case in CASES for row in rows if row["case"] == asdict(case)]
     whole = whole or _whole(arguments.adm)
     path = write_results("cost", {**what, "rows": rows, "whole": whole})
     print(table(("study", *_STAGES, "all", "peak memory"), list(_cells(rows))))

@@ -6,6 +6,7 @@ Each lies beside the JSON that it shows, in ``benchmarks/results/``.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ Table = Mapping[str, Any]
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9730d", "#8a8a8a"
 _WIDE, _TALL, _ROW = 8.0, 1.4, 0.32
 _DPI = 110
+_LABEL = 40  # characters of a line
 
 
 def forest(axes: Axes, rows: Sequence[tuple[str, float, Sequence[float]]], colour: str) -> None:
@@ -102,16 +104,17 @@ def _robustness(table: Table) -> Figure:
 
 def _cost(table: Table) -> Figure:
     rows = table["rows"]
-    figure, (axes,) = _canvas(len(rows))
+    figure, (axes,) = _canvas(2 * len(rows))
+    titles = [fill(row["title"], _LABEL) for row in rows]
     stages = list(dict.fromkeys(stage for row in rows for stage in row["seconds"]))
     left = [0.0] * len(rows)
     for stage in stages:
         widths = [row["seconds"].get(stage, 0.0) for row in rows]
-        axes.barh([row["title"] for row in rows], widths, left=left, label=stage)
+        axes.barh(titles, widths, left=left, label=stage)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.legend(loc="best", fontsize="small")
-    axes.set_xlabel("seconds on the machine that ran it")
+    figure.legend(loc="outside upper center", ncols=len(stages), fontsize="x-small")
+    axes.set_xlabel("seconds, on the machine that ran it")
     return figure
 
 
