@@ -5,9 +5,9 @@
 Static 8-bit activations per tensor with 4-bit weights rounded by GPTQ are where calibration can
 matter; dynamic activations with rounding to nearest are the negative control, which must not change
 at all. Measured against full precision on states of held-out prompts (guided prediction) and on
-final latents of pairs; the four corners also by FD. Clips, calibration's too, have half of the
-model's own length, on which the denoiser was mostly trained. Finished rows are kept: an interrupted
-run resumes.
+final latents of pairs, beside what each set of states reaches of the layers' ranges; the four
+corners also by FD. Clips, calibration's too, have half of the model's own length, on which the
+denoiser was mostly trained. Finished rows are kept: an interrupted run resumes.
 """
 
 import argparse
@@ -28,6 +28,11 @@ from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import number, table
 
+_REACH = {
+    "range_mean": "of the layers' peaks",
+    "range_least": "of the worst layer's",
+    "outlier_channels": "of the outlier channels",
+}
 CORNERS = tuple(
     Cell(prompts=prompts, states=states, size=64, seed=1)
     for prompts in PROMPTS
@@ -68,11 +73,11 @@ def main() -> None:
             if cell not in scored:
                 corners.append({**asdict(cell), **cells.corner(cell, scorer)})
                 write_results("calibration", {**what, "rows": rows, "corners": corners})
-    effects = list(effects_of(rows))
-    path = write_results(
-        "calibration", {**what, "rows": rows, "corners": corners, "effects": effects}
-    )
+    effects, reach = list(effects_of(rows)), list(reach_of(rows))
+    figures = {"rows": rows, "corners": corners, "effects": effects, "reach": reach}
+    path = write_results("calibration", {**what, **figures})
     show(effects)
+    show_reach(reach)
     show_corners(corners)
     print(path)
 
@@ -119,6 +124,15 @@ def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             }
 
 
+def reach_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What each way of choosing reaches, on average over sizes and seeds."""
+    for prompts, states in itertools.product(PROMPTS, STRATEGIES):
+        ours = [row for row in rows if (row["prompts"], row["states"]) == (prompts, states)]
+        if ours:
+            means = {name: float(np.mean([row[name] for row in ours])) for name in _REACH}
+            yield {"prompts": prompts, "states": states, **means}
+
+
 def _base_of(row: Mapping[str, Any]) -> Cell:
     return Cell(
         prompts="random", states="uniform", size=row["size"], seed=row["seed"], plan=row["plan"]
@@ -140,6 +154,15 @@ def show(effects: Sequence[Mapping[str, Any]]) -> None:
         for effect in effects
     ]
     print(table(("plan", "prompts", "states", "measure", "gain", "95 % interval", "seeds"), rows))
+
+
+def show_reach(reach: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of what is reached."""
+    cells = [
+        (row["prompts"], row["states"], *(f"{100 * row[name]:.1f} %" for name in _REACH))
+        for row in reach
+    ]
+    print(table(("prompts", "states", *_REACH.values()), cells))
 
 
 def show_corners(corners: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.clips import SETTINGS, ClipBank
 from benchmarks.latents import sampled_latents
@@ -16,12 +17,13 @@ from benchmarks.presets import SEED, PlanBench
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import sites_to_watch
+from ptq.calibration.coverage import coverage_figures, rows_of
 from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
 from ptq.calibration.signatures import Signatures, measure_signatures
-from ptq.calibration.states import StateRecorder, StateSet
+from ptq.calibration.states import StateRecorder, StateSet, all_states
 from ptq.calibration.strategies import Candidates, strategy
 from ptq.config import QuantConfig, parse_rules
 from ptq.plan import QuantPlan, resolve_plan
@@ -76,11 +78,15 @@ class Cells:
             if candidates is None or pool != (cell.prompts, cell.seed):
                 pool = (cell.prompts, cell.seed)
                 candidates = self._candidates(*pool)
-            yield cell, self._measured(self._quantized(cell, candidates))
+            chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
+            quantized = self._quantized(cell.plan, candidates, chosen)
+            yield cell, {**self._measured(quantized), **_reach(candidates, chosen, cell.seed)}
 
     def corner(self, cell: Cell, scorer: PlanBench) -> dict[str, Any]:
         """Score one cell by what is heard: FD with its interval, and paired figures."""
-        quantized = self._quantized(cell, self._candidates(cell.prompts, cell.seed))
+        candidates = self._candidates(cell.prompts, cell.seed)
+        chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
+        quantized = self._quantized(cell.plan, candidates, chosen)
         texts = tuple(prompt.text for prompt in scorer.prompts)
 
         def bank(name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
@@ -97,21 +103,20 @@ class Cells:
         settings = CalibrationSettings(prompts=_RECORDED, covering=PROMPTS[prompts], seed=seed)
         recorder = StateRecorder(adm=self.adm, settings=SHORT, seed=seed, batch_size=_BATCH)
         pool = recorder.record(calibration_prompts(self.adm, settings))
-        measured: dict[bytes, Signatures] = {}
+        everything = all_states(pool)
+        # Measured once, for whichever strategy asks and in whatever order.
+        found = measure_signatures(Replay(adm=self.adm, states=StateSet.of(pool, everything)))
 
-        def measure(states: np.ndarray) -> Signatures:
-            key = states.tobytes()
-            if key not in measured:
-                replay = Replay(adm=self.adm, states=StateSet.of(pool, states))
-                measured[key] = measure_signatures(replay)
-            return measured[key]
+        def measure(states: NDArray[np.int64]) -> Signatures:
+            return found.of(rows_of(everything, states))
 
         return Candidates(pool=pool, measure=measure)
 
-    def _quantized(self, cell: Cell, candidates: Candidates) -> AudioDiffusionModel:
-        chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
+    def _quantized(
+        self, name: str, candidates: Candidates, chosen: NDArray[np.int64]
+    ) -> AudioDiffusionModel:
         replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, chosen))
-        plan, layers = self._plan(cell.plan), layers_of(self.adm)
+        plan, layers = self._plan(name), layers_of(self.adm)
         stats = observe_states(replay, Observation(sites=sites_to_watch(plan, layers)))
         other = copy.deepcopy(self.adm)
         quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan, stats))
@@ -144,7 +149,7 @@ class Cells:
         )
         pool = recorder.record([prompt.text for prompt in drawn])
 
-        def unmeasured(states: np.ndarray) -> Signatures:
+        def unmeasured(states: NDArray[np.int64]) -> Signatures:
             raise NotImplementedError(f"{len(states)} states are drawn evenly, not measured")
 
         candidates = Candidates(pool=pool, measure=unmeasured)
@@ -162,6 +167,12 @@ class Cells:
     @cached_property
     def _latents(self) -> torch.Tensor:
         return self._sampled_by(self.adm)
+
+
+def _reach(candidates: Candidates, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
+    """What the chosen states reach of all that were recorded, beside random ones."""
+    everything = candidates.all()
+    return coverage_figures(candidates.measure(everything), rows_of(everything, chosen), seed)
 
 
 def _digest(adm: AudioDiffusionModel) -> str:

@@ -148,7 +148,7 @@ class RobustnessBench:
     def _gaps(
         self, first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]
     ) -> NDArray[np.float64]:
-        """1 − cosine of each pair, as the library's divergence index has it."""
+        """1 − cosine of each pair's embeddings, what the divergence index is a ratio of."""
         a, b = (self.ear.embed(clips).astype(np.float64) for clips in (first, second))
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         return np.asarray(1.0 - (a * b).sum(axis=1) / np.maximum(norms, _TINY))

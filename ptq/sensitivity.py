@@ -55,6 +55,8 @@ class SensitivityMeter:
     def output(self, schemes: Sequence[str]) -> Sensitivities:
         """Relative error of each layer's own output, in closed form.
 
+        Layers are rounded alone: for ``brecq`` that is AdaRound.
+
         Args:
             schemes: Words of rules, such as ``"w4 gptq a8 mse"``.
         """

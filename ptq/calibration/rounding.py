@@ -23,7 +23,7 @@ from ptq.weights import QuantizedWeight
 
 
 def rounds_by_data(spec: LayerSpec) -> bool:
-    """Whether the codes of a layer depend on the second moments of its input."""
+    """Whether the codes of a layer depend on what calibration saw."""
     weight = spec.scheme.weight
     return weight is not None and weight.rounding.needs_data
 

@@ -1,7 +1,7 @@
 """What a denoiser state does to the layers: the measure by which states are alike or extreme."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,15 @@ class Signatures:
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+    def of(self, states: NDArray[np.int64]) -> "Signatures":
+        """The signatures of some of the states, by their places ``(n,)``."""
+        return replace(
+            self,
+            shapes=self.shapes[states],
+            peaks={name: peaks[states] for name, peaks in self.peaks.items()},
+            middle=self.middle[states],
+        )
 
     def features(self) -> NDArray[np.float32]:
         """Standardised shapes on their main axes, rows of unit length ``(states, axes)``."""

@@ -96,6 +96,18 @@ def test_a_signature_does_not_depend_on_its_neighbours(
     assert np.allclose(found.middle[0], signatures.middle[index], atol=1e-4)
 
 
+def test_signatures_are_taken_out_in_any_order(signatures: Signatures) -> None:
+    places = np.array([7, 0, 3])
+    found = signatures.of(places)
+    assert len(found) == 3
+    assert (found.shapes == signatures.shapes[places]).all()
+    assert (found.middle == signatures.middle[places]).all()
+    assert all(
+        (peaks == signatures.peaks[name][places]).all() for name, peaks in found.peaks.items()
+    )
+    assert found.sensitivity is signatures.sensitivity
+
+
 def test_peaks_are_the_largest_inputs_of_both_branches(
     tiny_adm: AudioLDM, pool: StatePool, signatures: Signatures
 ) -> None:
