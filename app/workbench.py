@@ -10,7 +10,6 @@ import torch
 
 from app.adm_shelf import AdmShelf
 from app.archive import write_archive
-from app.budget import Budget
 from app.budgets import Budgets
 from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
@@ -94,7 +93,7 @@ class Workbench:
         self._map: tuple[str, PromptMap] | None = None
         self._map_lock = threading.Lock()
         self._starting = threading.Lock()
-        self._budgets = Budgets(self.shelf)
+        self.budget = Budgets(self.shelf)
         self._pace = Pace()
         for report in recent_reports(self._known_folders()):
             self._pace.remember(report)
@@ -118,19 +117,6 @@ class Workbench:
     def draft(self, adm_id: str, rules: str) -> Draft:
         """Rules met with the layers of a model: a plan, or what is wrong."""
         return draft_plan(rules, self.layers(adm_id))
-
-    def budget(self, adm_id: str, rules: str | None = None) -> Budget | None:
-        """Plans of a model under budgets; ``None`` where no sensitivities ship for it.
-
-        Args:
-            adm_id: The model.
-            rules: What the plans are made on top of; the default preset if left out.
-
-        Raises:
-            ConfigError: The rules cannot be followed, or leave nothing to plan.
-            PTQError: There is no such model, or its files are damaged.
-        """
-        return self._budgets(adm_id, rules)
 
     def prompt_map(self, adm_id: str) -> PromptMap:
         """Where prompts lie in a model's text space; only the last model's map is kept.
