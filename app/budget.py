@@ -1,5 +1,6 @@
 """Bits within a budget, as rules that a visitor can read: only what differs from their own."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,8 @@ from ptq.sensitivities import Sensitivities
 
 MEGABYTE = 1e6
 _POINTS = 10
-_BEGIN, _END = "# within", "# end of the budget"
+_END = "# end of the budget"
+_WRITTEN = re.compile(rf"^# within \d+\.\d\d MB\n.*?^{_END}(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Budget:
             if spec.scheme != before.scheme
         )
         # Rules that now decide nothing are no error.
-        return f"{_BEGIN} {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n{self._rules}"
+        return f"# within {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n{self._rules}"
 
     def sensitivity(self) -> Mapping[str, float]:
         """Error of each measured layer at the coarsest scheme it was measured with."""
@@ -101,12 +103,7 @@ class Budget:
 
 def own_rules(text: str) -> str:
     """Rules without those that a budget wrote in front of them."""
-    lines = text.splitlines(keepends=True)
-    begins = [i for i, line in enumerate(lines) if line.startswith(_BEGIN)]
-    ends = [i for i, line in enumerate(lines) if line.startswith(_END)]
-    if not begins or not ends or ends[-1] < begins[0]:
-        return text
-    return "".join(lines[: begins[0]] + lines[ends[-1] + 1 :])
+    return _WRITTEN.sub("", text)
 
 
 def _fixed(plan: QuantPlan, rules: Sequence[QuantRule]) -> frozenset[str]:

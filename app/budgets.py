@@ -6,7 +6,7 @@ from app.adm_shelf import AdmShelf
 from app.budget import Budget
 from app.study_request import DEFAULT_PRESET
 from ptq.config import format_rules
-from ptq.errors import CheckpointError
+from ptq.errors import CheckpointError, ConfigError
 from ptq.presets import preset
 from ptq.sensitivities import Sensitivities
 from ptq.shipped_sensitivities import shipped_sensitivities
@@ -34,7 +34,7 @@ class Budgets:
             rules: What the plans are made on top of; the default preset if left out.
 
         Raises:
-            ConfigError: The rules cannot be followed, or leave nothing to plan.
+            ConfigError: The rules given cannot be followed, or leave nothing to plan.
             PTQError: There is no such model, or its files are damaged.
         """
         found = self._sensitivities(adm_id)
@@ -45,7 +45,11 @@ class Budgets:
             return Budget(rules, layers, found)
         if found.model_hash not in self._usual:
             usual = format_rules(preset(DEFAULT_PRESET).rules)
-            self._usual[found.model_hash] = Budget(usual, layers, found)
+            try:
+                self._usual[found.model_hash] = Budget(usual, layers, found)
+            except ConfigError as error:  # a table that does not fit costs the slider only
+                _LOG.warning("%s", error)
+                return None
         return self._usual[found.model_hash]
 
     def _sensitivities(self, adm_id: str) -> Sensitivities | None:

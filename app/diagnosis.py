@@ -14,6 +14,7 @@ from app.activations import worst_clipping
 from app.components.notice.value import NoticeValue, Tone
 from app.finished_run import FinishedRun
 from app.run_tables import fd_change_pct
+from ptq.calibration.manifest import MISMATCH
 from ptq.layer_spec import DENOISER
 
 _MOST_FD_PCT = 10.0
@@ -67,7 +68,7 @@ def _of_divergence(run: FinishedRun) -> Iterator[str]:
 
 
 def _of_calibration(run: FinishedRun) -> Iterator[str]:
-    yield from (note for note in run.report.notes if note.startswith("Calibrated with"))
+    yield from (note for note in run.report.notes if note.startswith(MISMATCH))
     found, plan = run.calibration(), run.plan()
     static = {
         spec.name

@@ -11,6 +11,9 @@ from ptq.errors import CalibrationError
 
 MANIFEST_SCHEMA = 1
 
+# How a note begins that tells of a mismatch.
+MISMATCH = "Calibrated with"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationManifest:
@@ -96,6 +99,6 @@ class CalibrationManifest:
             mine = getattr(self, name)
             if mine != theirs:
                 yield (
-                    f"Calibrated with {name} {mine}, sampled with {theirs}: "
+                    f"{MISMATCH} {name} {mine}, sampled with {theirs}: "
                     "ranges may not fit; calibrate again with the deployed settings."
                 )
