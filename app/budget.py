@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.rules import draft_plan, made_optional
 from ptq.allocate import Allocation, Allocator
 from ptq.config import QuantConfig, QuantRule, format_rules, parse_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.plan import QuantPlan, resolve_plan
+from ptq.scheme import LayerScheme
 from ptq.sensitivities import Sensitivities
 
 MEGABYTE = 1e6
@@ -76,12 +78,15 @@ class Budget:
         found = self._allocator(round(megabytes * MEGABYTE))
         specs = zip(found.plan.layers, self._plan.layers, strict=True)
         changed = tuple(
-            QuantRule(pattern=spec.name, scheme=spec.scheme)
+            QuantRule(pattern=spec.name, scheme=_rounded_as(before.scheme, spec.scheme))
             for spec, before in specs
             if spec.scheme != before.scheme
         )
+        text = f"# within {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n"
+        whole = text + self._rules
         # Rules that now decide nothing are no error.
-        return f"# within {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n{self._rules}"
+        is_sound = draft_plan(whole, self._layers).plan is not None
+        return whole if is_sound else text + made_optional(self._rules)
 
     def sensitivity(self) -> Mapping[str, float]:
         """Error of each measured layer at the coarsest scheme it was measured with."""
@@ -104,6 +109,16 @@ class Budget:
 def own_rules(text: str) -> str:
     """Rules without those that a budget wrote in front of them."""
     return _WRITTEN.sub("", text)
+
+
+def _rounded_as(own: LayerScheme, planned: LayerScheme) -> LayerScheme:
+    """A planned scheme with a visitor's own method where both round by data."""
+    method, weight = own.weight, planned.weight
+    if method is None or weight is None:
+        return planned
+    if not (method.rounding.needs_data and weight.rounding.needs_data):
+        return planned
+    return replace(planned, weight=replace(weight, rounding=method.rounding))
 
 
 def _fixed(plan: QuantPlan, rules: Sequence[QuantRule]) -> frozenset[str]:

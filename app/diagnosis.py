@@ -112,8 +112,9 @@ def _of_sound(run: FinishedRun) -> Iterator[str]:
         )
     if band > _MOST_BAND_DB:
         yield (
-            f"They have {band:.1f} dB more above {_HIGH_HZ / 1000:.0f} kHz, which is heard as "
-            "hiss: give the activations of the last layers more bits, or smaller ranges (mse)."
+            f"Quantized clips have {band:.1f} dB more above {_HIGH_HZ / 1000:.0f} kHz, which is "
+            "heard as hiss: give the activations of the last layers more bits, or smaller ranges "
+            "(mse)."
         )
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from app.components.layer_grid.edit import LayerEdit
 from app.components.layer_grid.value import FLOAT_BITS
-from app.rules import draft_plan, rule_lines
+from app.rules import draft_plan, join_lines, made_optional, rule_lines
 from ptq.config import QuantRule, format_rule
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
@@ -43,8 +43,8 @@ def apply_edit(text: str, edit: LayerEdit, layers: Sequence[LayerInfo]) -> str:
         for line in rule_lines(text)
         if line.rule is None or line.rule.pattern not in shadowed
     ]
-    edited = _join([*fresh, *kept])
-    return edited if draft_plan(edited, layers).plan is not None else _made_optional(edited)
+    edited = join_lines([*fresh, *kept])
+    return edited if draft_plan(edited, layers).plan is not None else made_optional(edited)
 
 
 def with_rounding(text: str, rounding: Rounding) -> str:
@@ -70,7 +70,7 @@ def with_rounding(text: str, rounding: Rounding) -> str:
         lines.append(format_rule(changed))
         if pattern != rule.pattern:
             lines.append(line.text)
-    return _join(lines)
+    return join_lines(lines)
 
 
 def _denoiser_pattern(rule: QuantRule) -> str | None:
@@ -150,16 +150,3 @@ def _without_size(weight: WeightScheme | None, info: LayerInfo) -> WeightScheme 
         return weight
     found = weight.group_size == resolve_group_size(group_basis(info))
     return replace(weight, group_size=None) if found else weight
-
-
-def _made_optional(text: str) -> str:
-    """Rules that the edit has taken every layer from stay, and are no error any more."""
-    lines = [
-        format_rule(replace(line.rule, optional=True)) if line.rule else line.text
-        for line in rule_lines(text)
-    ]
-    return _join(lines)
-
-
-def _join(lines: Sequence[str]) -> str:
-    return "\n".join(lines) + "\n"

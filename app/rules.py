@@ -1,17 +1,19 @@
 """Rules as a visitor writes them: read line by line, checked against the layers of a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from ptq.config import QuantConfig, QuantRule, format_rule, parse_rules
+from ptq.config import QuantConfig, QuantRule, format_rule, format_rules, parse_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import LayerInfo
 from ptq.plan import QuantPlan, resolve_plan
+from ptq.presets import PRESETS
 
 _MAX_CHARACTERS = 60_000
 _MAX_LINE_CHARACTERS = 300
 _MOST_PROBLEMS = 8
+_SET_ASIDE = "# the rules before:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +108,28 @@ def _guilty_line(text: str, error: ConfigError) -> int | None:
     }
     found = {number: place for number, place in quoted.items() if place >= 0}
     return min(found, key=lambda number: found[number]) if found else None
+
+
+def made_optional(text: str) -> str:
+    """The same rules, of which those that others took every layer from are no error any more."""
+    lines = [
+        format_rule(replace(line.rule, optional=True)) if line.rule else line.text
+        for line in rule_lines(text)
+    ]
+    return join_lines(lines)
+
+
+def join_lines(lines: Sequence[str]) -> str:
+    """Lines as the text of rules."""
+    return "\n".join(lines) + "\n"
+
+
+def set_aside(text: str) -> str:
+    """Rules as comments below others, but for those of a preset, which come back by its name."""
+    known = {format_rules(preset.rules) for preset in PRESETS.values()}
+    lines = [line for line in text.splitlines() if line.strip()]
+    comments = [line for line in lines if line.startswith("#")]
+    rules = [line for line in lines if not line.startswith("#")]
+    if rules and join_lines(rules) not in known:
+        comments += [_SET_ASIDE, *(f"# {line}" for line in rules)]
+    return join_lines(comments) if comments else ""

@@ -131,5 +131,10 @@ def _whole(what: str, value: float, low: int, high: int) -> int:
 
 def _number(what: str, value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(f"{what} is {value!r}; choose {low:g} to {high:g}.")
+        raise ConfigError(f"{what} is {value!r}; choose {_plain(low)} to {_plain(high)}.")
     return float(value)
+
+
+def _plain(limit: float) -> str:
+    """A limit as people write it: 2147483647, 0.64."""
+    return f"{limit:.0f}" if limit == int(limit) else f"{limit:g}"

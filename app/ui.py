@@ -30,6 +30,7 @@ Squeeze an audio diffusion model into fewer bits, layer by layer, and hear what 
 _CACHE_S = (3600, 24 * 3600)
 _TOKEN_KEY = "ptq4adm-visitor"
 _TOKEN_CIPHER = "ptq4adm"
+_DRAFT_KEY = "ptq4adm-draft"
 
 
 def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
@@ -62,10 +63,20 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
         results_tab.select(showing.show_front, front, results.front, **LATEST)
         results.point.input(showing.show_front, front, results.front, **LATEST)
         results.open_point.click(
-            showing.open_point, [adm, rules, results.point], rules, **QUIET
+            showing.open_point, [adm, rules, results.point], [rules, configure.preset], **QUIET
         ).then(open_configure, None, tabs, **QUIET)
         configure.go.click(open_run, None, tabs, **QUIET)
         run.open_results.click(open_results, None, tabs, **QUIET)
+        remembered = gr.BrowserState(None, storage_key=_DRAFT_KEY, secret=_TOKEN_CIPHER)
+        page.load(configuring.restore, remembered, configure.inputs, **QUIET)
+        gr.on(
+            [control.change for control in configure.inputs],
+            None,
+            configure.inputs,
+            remembered,
+            js="(...values) => [values]",
+            **QUIET,
+        )
         page.load(running.attach, token, [token, *run.watched, *lists], **QUIET)
         _add_endpoints(ApiHandlers(workbench))
     return page

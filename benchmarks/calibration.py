@@ -5,31 +5,45 @@
 Static 8-bit activations per tensor with 4-bit weights rounded by GPTQ are where calibration can
 matter; dynamic activations with rounding to nearest are the negative control, which must not change
 at all. Measured against full precision on states of held-out prompts (guided prediction) and on
-final latents of pairs, beside what each set of states reaches of the layers' ranges; the four
-corners also by FD. Clips, calibration's too, have half of the model's own length, on which the
-denoiser was mostly trained. Finished rows are kept: an interrupted run resumes.
+final latents of pairs, beside how much a set reaches of what layers are given along held-out
+trajectories. All these have half of the model's own length, on which the denoiser was mostly
+trained. The four corners are also calibrated and scored by FD at its own length, on the prompts and
+noise of ``benchmarks.claim``. Finished rows are kept: an interrupted run resumes.
 """
 
 import argparse
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats as statistics
 
-from benchmarks.calibration_cells import PLANS, PROMPTS, SHORT, STRATEGIES, Cell, Cells, key_of
-from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.calibration_cells import (
+    PLANS,
+    PROMPTS,
+    RECORDED,
+    SHORT,
+    STRATEGIES,
+    Cell,
+    Cells,
+    key_of,
+)
+from benchmarks.claim import FRESH
+from benchmarks.clips import SETTINGS
+from benchmarks.presets import PlanBench, fd_cells
 from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm
+from ptq.adms.registry import find_adm, lexicon_of
+from ptq.banks import ear_id
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import number, table
 
 _REACH = {
-    "range_mean": "of the layers' peaks",
+    "range_mean": "of the peaks met",
     "range_least": "of the worst layer's",
     "outlier_channels": "of the outlier channels",
 }
@@ -52,8 +66,9 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"Corners are scored with the shipped ear: {ear}")
     what = {
-        **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256},
+        **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
         **{"settings": asdict(SHORT), "pairs": arguments.pairs},
+        **{"plans": dict(PLANS), "recorded": RECORDED, "clips": arguments.clips},
     }
     known = earlier("calibration", what)
     rows, corners = list(known.get("rows", [])), list(known.get("corners", []))
@@ -63,23 +78,26 @@ def main() -> None:
     for cell, scores in cells.rows([cell for cell in wanted if cell not in done]):
         rows.append({**asdict(cell), **scores})
         print(rows[-1], flush=True)
-        write_results("calibration", {**what, "rows": rows, "corners": corners})
+        _write(what, rows, corners)
     if arguments.clips:
-        prompts = draw_suite(Suite.FINAL, arguments.clips, SEED)
-        scorer = PlanBench(adm=adm, ear=ear, prompts=prompts, configs={})
-        scored = {key_of(row) for row in corners if row["n"] == arguments.clips}
-        corners = [row for row in corners if row["n"] == arguments.clips]
+        prompts = draw_suite(Suite.FINAL, arguments.clips, FRESH, lexicon_of(adm.id))
+        scorer = PlanBench(adm=adm, ear=ear, prompts=prompts, configs={}, seed=FRESH)
+        scored, long = {key_of(row) for row in corners}, replace(cells, settings=SETTINGS)
         for cell in CORNERS:
             if cell not in scored:
-                corners.append({**asdict(cell), **cells.corner(cell, scorer)})
-                write_results("calibration", {**what, "rows": rows, "corners": corners})
-    effects, reach = list(effects_of(rows)), list(reach_of(rows))
-    figures = {"rows": rows, "corners": corners, "effects": effects, "reach": reach}
-    path = write_results("calibration", {**what, **figures})
-    show(effects)
-    show_reach(reach)
+                corners.append({**asdict(cell), **long.corner(cell, scorer)})
+                _write(what, rows, corners)
+    show(list(effects_of(rows)))
+    show_reach(list(reach_of(rows)))
     show_corners(corners)
-    print(path)
+    print(_write(what, rows, corners))
+
+
+def _write(
+    what: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], corners: Sequence[Mapping[str, Any]]
+) -> Path:
+    found = {"effects": list(effects_of(rows)), "reach": list(reach_of(rows))}
+    return write_results("calibration", {**what, "rows": rows, "corners": corners, **found})
 
 
 def cells_of(seeds: Sequence[int], sizes: Sequence[int]) -> list[Cell]:

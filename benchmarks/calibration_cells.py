@@ -11,19 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.clips import SETTINGS
 from benchmarks.latents import sampled_latents
-from benchmarks.presets import SEED, PlanBench
+from benchmarks.presets import PlanBench
 from ptq.adms.base import AudioDiffusionModel, layers_of
+from ptq.adms.sampling import SamplingSettings
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import sites_to_watch
-from ptq.calibration.coverage import coverage_figures, rows_of
+from ptq.calibration.coverage import REACHED, rows_of, standing_out
 from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
 from ptq.calibration.signatures import Signatures, measure_signatures
-from ptq.calibration.states import StateRecorder, StateSet, all_states
+from ptq.calibration.states import StatePool, StateRecorder, StateSet, all_states
 from ptq.calibration.strategies import Candidates, strategy
 from ptq.config import QuantConfig, parse_rules
 from ptq.plan import QuantPlan, resolve_plan
@@ -40,7 +41,7 @@ PLANS = {
     CONTROL: f"{_ENDS}denoiser.* = w4a8 dynamic",
 }
 SHORT = replace(SETTINGS, seconds=2.56)
-_RECORDED = 32
+RECORDED = 32
 _VALIDATION_PROMPTS, _VALIDATION_STATES, _VALIDATION_SEED = 16, 64, 900
 _BATCH = 8
 
@@ -63,10 +64,12 @@ class Cells:
     Attributes:
         adm: The full-precision model.
         pairs: Pairs whose final latents are compared; 0 for none.
+        settings: Of every trajectory.
     """
 
     adm: AudioDiffusionModel
     pairs: int
+    settings: SamplingSettings = SHORT
     # Of models that turned out alike in every number, the control's foremost.
     _known: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -80,28 +83,20 @@ class Cells:
                 candidates = self._candidates(*pool)
             chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
             quantized = self._quantized(cell.plan, candidates, chosen)
-            yield cell, {**self._measured(quantized), **_reach(candidates, chosen, cell.seed)}
+            yield cell, {**self._measured(quantized), **self._reach(candidates, chosen)}
 
     def corner(self, cell: Cell, scorer: PlanBench) -> dict[str, Any]:
         """Score one cell by what is heard: FD with its interval, and paired figures."""
         candidates = self._candidates(cell.prompts, cell.seed)
         chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
         quantized = self._quantized(cell.plan, candidates, chosen)
-        texts = tuple(prompt.text for prompt in scorer.prompts)
-
-        def bank(name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
-            title, seed = f"short-{name}", SEED + offset
-            return ClipBank(name=title, adm=adm, prompts=texts, seed=seed, settings=SHORT)
-
-        return scorer.scores(
-            bank("fp", self.adm),
-            bank("fp", self.adm, 1),
-            bank(f"cell-{_digest(quantized)[:8]}", quantized),
-        )
+        full, second = scorer.bank("fp", self.adm), scorer.bank("fp", self.adm, 1)
+        bank = scorer.bank(f"cell-{digest_of(quantized)[:8]}", quantized)
+        return scorer.scores(full, second, bank)
 
     def _candidates(self, prompts: str, seed: int) -> Candidates:
-        settings = CalibrationSettings(prompts=_RECORDED, covering=PROMPTS[prompts], seed=seed)
-        recorder = StateRecorder(adm=self.adm, settings=SHORT, seed=seed, batch_size=_BATCH)
+        settings = CalibrationSettings(prompts=RECORDED, covering=PROMPTS[prompts], seed=seed)
+        recorder = StateRecorder(adm=self.adm, settings=self.settings, seed=seed, batch_size=_BATCH)
         pool = recorder.record(calibration_prompts(self.adm, settings))
         everything = all_states(pool)
         # Measured once, for whichever strategy asks and in whatever order.
@@ -127,7 +122,7 @@ class Cells:
         return resolve_plan(config, layers_of(self.adm))
 
     def _measured(self, quantized: AudioDiffusionModel) -> dict[str, float]:
-        key = _digest(quantized)
+        key = digest_of(quantized)
         if key not in self._known:
             self._known[key] = self._scores(quantized)
         return self._known[key]
@@ -142,12 +137,36 @@ class Cells:
         return scores
 
     @cached_property
-    def _validation(self) -> StateSet:
+    def _held_out(self) -> StatePool:
         drawn = draw_suite(Suite.EXPLORATION, _VALIDATION_PROMPTS, _VALIDATION_SEED)
         recorder = StateRecorder(
-            adm=self.adm, settings=SHORT, seed=_VALIDATION_SEED, batch_size=_BATCH
+            adm=self.adm, settings=self.settings, seed=_VALIDATION_SEED, batch_size=_BATCH
         )
-        pool = recorder.record([prompt.text for prompt in drawn])
+        return recorder.record([prompt.text for prompt in drawn])
+
+    @cached_property
+    def _met(self) -> Signatures:
+        """What layers are given along the held-out trajectories."""
+        everything = StateSet.of(self._held_out, all_states(self._held_out))
+        return measure_signatures(Replay(adm=self.adm, states=everything))
+
+    def _reach(self, candidates: Candidates, chosen: NDArray[np.int64]) -> dict[str, float]:
+        """What the chosen states reach of what layers are given along held-out trajectories."""
+        everything = candidates.all()
+        found, rows = candidates.measure(everything), rows_of(everything, chosen)
+        ours = {name: peaks[rows].max(axis=0) for name, peaks in found.peaks.items()}
+        met = {name: peaks.max(axis=0) for name, peaks in self._met.peaks.items()}
+        shares = [min(float(ours[name].max() / met[name].max()), 1.0) for name in met]
+        reached = total = 0.0
+        for name, out, weights in standing_out(self._met):
+            reached += float(weights[ours[name][out] >= REACHED * met[name][out]].sum())
+            total += float(weights.sum())
+        figures = {"range_mean": float(np.mean(shares)), "range_least": min(shares)}
+        return {**figures, "outlier_channels": reached / total}
+
+    @cached_property
+    def _validation(self) -> StateSet:
+        pool = self._held_out
 
         def unmeasured(states: NDArray[np.int64]) -> Signatures:
             raise NotImplementedError(f"{len(states)} states are drawn evenly, not measured")
@@ -162,20 +181,14 @@ class Cells:
 
     def _sampled_by(self, adm: AudioDiffusionModel) -> torch.Tensor:
         seed = _VALIDATION_SEED
-        return sampled_latents(adm, SHORT, self.pairs, seed + 1, noise=seed)
+        return sampled_latents(adm, self.settings, self.pairs, seed + 1, noise=seed)
 
     @cached_property
     def _latents(self) -> torch.Tensor:
         return self._sampled_by(self.adm)
 
 
-def _reach(candidates: Candidates, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
-    """What the chosen states reach of all that were recorded, beside random ones."""
-    everything = candidates.all()
-    return coverage_figures(candidates.measure(everything), rows_of(everything, chosen), seed)
-
-
-def _digest(adm: AudioDiffusionModel) -> str:
+def digest_of(adm: AudioDiffusionModel) -> str:
     """Hash of every number that a model computes with."""
     digest = hashlib.sha256()
     for part, module in adm.parts().items():

@@ -1,53 +1,63 @@
 """The paper's claim, method by method: ``python -m benchmarks.claim [--pairs 512 --many 1024]``.
 
 Every method quantizes the same model and is scored with the same prompts of suite B, the same
-noise and the same second-seed bank, which are those of ``benchmarks.presets``: clips of one plan
-are generated once for both. Full precision, w8a8 and this work's two rows are scored on more pairs,
-which begin with those of the others. Size counts the whole packed pipeline and the denoiser alone.
-Finished methods are kept: an interrupted run resumes.
+noise and the same second-seed bank. No plan was ever looked at on these prompts, which is why they
+are not those of ``benchmarks.presets``. Full precision, w8a8 and this work's two rows are scored on
+more pairs, which begin with those of the others. Size counts the whole packed pipeline and the
+denoiser alone. Finished methods are kept: an interrupted run resumes.
 
 ``PTQ4ADM`` is what the allocator makes of the shipped sensitivities in a fifth of fp32's bytes, and
 ``ptq4adm`` the preset, which knows its layers by their names.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of
 from benchmarks.clips import SETTINGS
-from benchmarks.presets import HEADER, SEED, PlanBench, cells, finished_rows
+from benchmarks.presets import PlanBench, fd_cells, finished_rows
 from benchmarks.records import write_results
-from benchmarks.sizes import size_of, values_of
+from benchmarks.sizes import denoiser_bytes, denoiser_reduction_pct, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
+from ptq.banks import ear_id
 from ptq.config import QuantConfig, format_rules, parse_rules
-from ptq.layer_spec import DENOISER, LayerInfo
+from ptq.layer_spec import DENOISER
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.presets import preset
 from ptq.prompts.suites import Suite, draw_suite
-from ptq.report_markdown import table
+from ptq.report_markdown import megabytes, number, table
+from ptq.study_config import CalibrationSettings
 
 _FLOAT_BYTES = 4
 # Weights of the other parts take 8 bits in every method but fp: they are not what is compared.
 REST = (
     "text_encoder*.* = w8 optional\nvae.* = w8 optional\nvocoder.* = w8 optional\n* = keep optional"
 )
+# Prompts and noise that judge once, here and in the benchmarks that go on from here.
+FRESH = 700
+Q_DIFFUSION = "Q-Diffusion style"
 _RULES = {
     "w4a8, nearest": "denoiser.* = w4 channel sym a8 optional",
-    "w4a8, MSE": "denoiser.* = w4 channel asym mse a8 mse optional",
-    # Uniform calibration, AdaRound and split shortcuts, first and last layers at 8 bits.
-    "Q-Diffusion style": (
+    "w4a8, MSE": "denoiser.* = w4 channel asym mse a8 optional",
+    # AdaRound and shortcuts whose halves have ranges of their own (their weights share scales),
+    # first and last layers at 8 bits.
+    Q_DIFFUSION: (
         "denoiser.conv_in = w8 a8\ndenoiser.conv_out = w8 a8\n"
-        "denoiser.* = w4 channel asym mse adaround a8 mse optional"
+        "denoiser.* = w4 channel asym mse adaround a8 optional"
     ),
 }
 
-
+HEADER = (
+    *("method", "packed", "below fp32", "denoiser", "below fp32"),
+    *("FD increase", "95 % interval", "verdict"),
+    *("latent SQNR", "log-mel gap", "divergence index", "pairs"),
+)
 OURS, REBUILT = "PTQ4ADM", "PTQ4ADM + reconstruction"
 SCORED_ON_MANY = ("fp", "w8a8", OURS, REBUILT)
 # A little more than the four fifths that are claimed: indices differ in length.
@@ -77,19 +87,22 @@ def methods(ours: QuantConfig) -> Mapping[str, QuantConfig]:
     )
 
 
+def calibration_of(name: str) -> CalibrationSettings:
+    """What a method is calibrated on: its own uniform states of drawn prompts, or the default."""
+    if name == Q_DIFFUSION:
+        return CalibrationSettings(strategy="uniform", covering=False)
+    return CalibrationSettings()
+
+
 def allocated(adm: AudioDiffusionModel) -> QuantConfig:
     """The best plan that puts the whole packed pipeline below a fifth of fp32's bytes."""
     config = preset("w8a8")
     plan, values = plan_of(adm, config), values_of(adm)
     other = quantized_copy(adm, config, default_calibration(adm, SETTINGS))
     # What a plan does not count, norms and the file's index, is alike in all plans.
-    beside = size_of(other, plan, values)["size_bytes"] - plan.size_bytes(_layers(adm))
+    beside = size_of(other, plan, values)["size_bytes"] - plan.size_bytes(layers_of(adm))
     most = (1 - _BELOW_FP32) * _FLOAT_BYTES * values - beside
     return allocator_of(adm)(int(most), OURS).config()
-
-
-def _layers(adm: AudioDiffusionModel) -> Sequence[LayerInfo]:
-    return layers_of(adm)
 
 
 def main() -> None:
@@ -104,38 +117,71 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
     prompts = draw_suite(
-        Suite.FINAL, max(arguments.pairs, arguments.many), SEED, lexicon_of(adm.id)
+        Suite.FINAL, max(arguments.pairs, arguments.many), FRESH, lexicon_of(adm.id)
     )
     configs = methods(allocated(adm))
     wanted = arguments.methods or list(configs)
     if unknown := sorted(set(wanted) - set(configs)):
         parser.error(f"no method {unknown[0]!r}; choose of {', '.join(configs)}")
-    bench = PlanBench(adm=adm, ear=ear, prompts=prompts, configs=configs)
-    what = {
-        **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
-        **{"pairs": arguments.pairs, "many": arguments.many},
-        "settings": {**asdict(SETTINGS), "seed": SEED},
+    benches = {
+        name: PlanBench(
+            adm=adm,
+            ear=ear,
+            prompts=prompts[: arguments.many if name in SCORED_ON_MANY else arguments.pairs],
+            configs={name: config},
+            seed=FRESH,
+            wanted=calibration_of(name),
+        )
+        for name, config in configs.items()
     }
-    rows = finished_rows("claim", what, bench)
-    layers = _layers(adm)
+    what = {
+        **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
+        **{"pairs": arguments.pairs, "many": arguments.many},
+        "settings": {**asdict(SETTINGS), "seed": FRESH},
+    }
+    rows = {
+        name: row
+        for bench in benches.values()
+        for name, row in finished_rows("claim", what, bench).items()
+    }
     for name in wanted:
         if name not in rows:
-            plan = bench.plan(name)
-            denoiser = {
-                "denoiser_bytes": plan.size_bytes(layers, DENOISER),
-                "denoiser_weight_bits": plan.weight_bits_mean(layers, DENOISER),
-            }
-            n = arguments.many if name in SCORED_ON_MANY else arguments.pairs
-            rows[name] = {**replace(bench, prompts=prompts[:n]).row(name), **denoiser}
+            rows[name] = _row(benches[name], name)
             write_results("claim", {**what, "presets": _ordered(configs, rows)})
     found = _ordered(configs, rows)
     path = write_results("claim", {**what, "presets": found})
-    print(table((*HEADER, "pairs"), [(*cells(row), str(row.get("n"))) for row in found]))
+    print(table(HEADER, [_cells(row) for row in found]))
     print(path)
+
+
+def _row(bench: PlanBench, name: str) -> dict[str, Any]:
+    plan, layers = bench.plan(name), layers_of(bench.adm)
+    return {
+        **bench.row(name),
+        "denoiser_bytes": denoiser_bytes(bench.adm, plan),
+        "denoiser_reduction_pct": denoiser_reduction_pct(bench.adm, plan),
+        "denoiser_weight_bits": plan.weight_bits_mean(layers, DENOISER),
+    }
 
 
 def _ordered(configs: Iterable[str], rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[name] for name in configs if name in rows]
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        megabytes(row["size_bytes"]),
+        number(row["reduction_pct"], 1, " %"),
+        megabytes(row["denoiser_bytes"]),
+        number(row["denoiser_reduction_pct"], 1, " %"),
+        *fd_cells(row),
+        row.get("verdict", "n/a"),
+        number(row["latent_sqnr_db"], 1, " dB"),
+        number(row["log_mel_l1_db"], 2, " dB"),
+        number(row["divergence_index"], 3),
+        str(row.get("n", "n/a")),
+    )
 
 
 if __name__ == "__main__":

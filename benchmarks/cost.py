@@ -1,6 +1,7 @@
 """What a study costs, stage by stage, and how that grows: ``python -m benchmarks.cost``.
 
-Every study runs in a process of its own, so that its peak memory is its own. Times are this
+Every study runs in a process of its own, so that its memory is its own: the most that it held in
+each stage, as Linux counts it, the model and torch included. Times are this
 machine's; what carries over is how they compare: to the full-precision clips of the same study,
 and from one study to a larger one. Last comes PTQ4ADM from nothing: prompts and states are chosen,
 ranges measured, bits allocated by the sensitivities that ship, weights rounded and packed; what it
@@ -8,7 +9,7 @@ takes to measure sensitivities anew stands beside it. What is finished is kept.
 """
 
 import argparse
-import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -23,13 +24,20 @@ from app.handlers.configure import ConfigureHandlers
 from app.settings import Settings
 from app.workbench import Workbench
 from benchmarks.records import earlier, write_results
+from benchmarks.stage_peaks import StagePeaks
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm
+from ptq.adms.registry import find_adm, lexicon_of
+from ptq.config import QuantConfig, parse_rules
+from ptq.metrics.embed.ear import find_ear
+from ptq.presets import preset
+from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import table
 from ptq.shipped_sensitivities import SENSITIVITIES_FOLDER
+from ptq.study import run_study
+from ptq.study_config import CalibrationSettings, StudyConfig
 from ptq.study_events import Stage
 
-_KILOBYTE = 1024  # what Linux counts a process's peak memory in
+_SEED = 2
 _HALF = "denoiser.up_blocks.* = w4 asym group mse gptq a8\n* = keep\n"
 _STAGES = tuple(
     stage.value
@@ -63,17 +71,35 @@ class Case:
             f" {self.calibration} states of {self.calibration_prompts} {prompts} prompts"
         )
 
-    def flags(self) -> list[str]:
-        """What the command line is told of the calibration.
+    def config(self, adm: str) -> StudyConfig:
+        """The study.
 
-        Another seed than the default's, whose calibration ships and would cost nothing.
+        Its calibration has another seed than the default, which ships and would cost nothing.
         """
+        rules = parse_rules(self.rules) if self.rules else preset(self.preset).rules
+        drawn = draw_suite(Suite.FINAL, self.prompts, 0, lexicon_of(adm))
+        return StudyConfig(
+            adm=adm,
+            quant=QuantConfig(name=self.preset, rules=rules),
+            prompts=tuple(prompt.text for prompt in drawn),
+            steps=self.steps,
+            calibration=CalibrationSettings(
+                strategy=self.calibration,
+                covering=self.covering,
+                prompts=self.calibration_prompts,
+                states=self.calibration_states,
+                seed=_SEED,
+            ),
+        )
+
+    def flags(self) -> list[str]:
+        """What the command line is told of the same calibration."""
         return [
             *("--calibration", self.calibration),
             "--covering" if self.covering else "--no-covering",
             *("--calibration-prompts", str(self.calibration_prompts)),
             *("--calibration-states", str(self.calibration_states)),
-            *("--calibration-seed", "2"),
+            *("--calibration-seed", str(_SEED)),
         ]
 
 
@@ -112,7 +138,8 @@ def main() -> None:
     whole = whole or _whole(arguments.adm)
     replanned = _replanned(arguments.adm)
     path = write_results("cost", {**what, "rows": rows, "whole": whole, "replan": replanned})
-    print(table(("study", *_STAGES, "all", "peak memory"), list(_cells(rows))))
+    print(table(("study", *_STAGES, "all"), list(_cells(rows))))
+    print(table(("study", *_STAGES), list(_memory(rows))))
     print(f"PTQ4ADM from nothing, here: {whole['allocate'] + whole['quantize']:.0f} s")
     print(f"A budget planned anew on the page: {replanned:.2f} s")
     print(f"Sensitivities measured anew: {whole['sensitivity']:.0f} s")
@@ -154,26 +181,21 @@ def _timed(*command: str) -> float:
 
 
 def _measured(adm: str, case: Case) -> dict[str, Any]:
+    """One study in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_study, (adm, case))
+
+
+def _study(adm_id: str, case: Case) -> dict[str, Any]:
+    adm, peaks = load_adm(find_adm(adm_id)), StagePeaks()
     with tempfile.TemporaryDirectory() as folder:
-        plan = ["--preset", case.preset]
-        if case.rules:
-            file = Path(folder) / "half.rules"
-            file.write_text(case.rules, encoding="utf-8")
-            plan = ["--plan", str(file)]
-        command = [sys.executable, "-m", "ptq", "study", adm, *plan, "--json", "--out", folder]
-        command += ["--prompts", str(case.prompts), "--steps", str(case.steps)]
-        command += case.flags()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            text = process.stdout.read() if process.stdout is not None else ""
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"The study '{case.title}' ended with {process.returncode}.")
-    report = json.loads(text)
+        report = run_study(
+            case.config(adm_id), adm, runs=Path(folder), ear=find_ear(), on_event=peaks
+        )
     return {
-        "seconds": report["timings_s"],
-        "peak_bytes": usage.ru_maxrss * _KILOBYTE,
-        "layers": sum(layer["executed"] != "float" for layer in report["layers"]),
+        "seconds": dict(report.timings_s),
+        "peak_bytes": peaks.finish(),
+        "layers": sum(layer.executed != "float" for layer in report.layers),
     }
 
 
@@ -183,8 +205,15 @@ def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
         seconds = row["seconds"]
         unit = seconds[Stage.REFERENCE]
         stages = (f"{seconds[stage] / unit:.2f}" if stage in seconds else "–" for stage in _STAGES)
-        whole = sum(seconds.values()) / unit
-        yield row["title"], *stages, f"{whole:.2f}", f"{row['peak_bytes'] / 1e9:.2f} GB"
+        yield row["title"], *stages, f"{sum(seconds.values()) / unit:.2f}"
+
+
+def _memory(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The most memory that the process held in each stage."""
+    for row in rows:
+        peaks = row["peak_bytes"]
+        stages = (f"{peaks[stage] / 1e9:.2f} GB" if stage in peaks else "–" for stage in _STAGES)
+        yield row["title"], *stages
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def _canvas(n_rows: int, columns: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def _increases(rows: Sequence[Table], label: Callable[[Table], str]) -> Figure:
-    found = [(label(row), row["increase_pct"], row["ci95_pct"]) for row in rows if row["ci95_pct"]]
+    found = [
+        (label(row), row["increase_pct"], row["ci95_pct"]) for row in rows if row.get("ci95_pct")
+    ]
     figure, (axes,) = _canvas(len(found))
     forest(axes, found, _BLUE)
     axes.axvline(0.0, color=_GREY, linewidth=1)
@@ -60,9 +62,8 @@ def _plans(table: Table) -> Figure:
 
 
 def _lowest(table: Table) -> Figure:
-    return _increases(
-        table["rows"], lambda row: f"{row['method']}, {row['stored_bits']:.2f} bits stored"
-    )
+    found = [row for row in table["rows"] if "stored_bits" in row]
+    return _increases(found, lambda row: f"{row['method']}, {row['stored_bits']:.2f} bits stored")
 
 
 def _toolkits(table: Table) -> Figure:
@@ -157,13 +158,20 @@ FIGURES: Mapping[str, Callable[[Table], Figure]] = MappingProxyType(
 )
 
 
+# What a run that has only begun has none of.
+_LATE = MappingProxyType({"calibration": "effects"})
+
+
 def draw(name: str, folder: Path = RESULTS) -> Path | None:
     """Draw one table's figure beside it; ``None`` where it has not been measured."""
     file = folder / f"{name}.json"
     if not file.exists():
         return None
     path = file.with_suffix(".png")
-    figure = FIGURES[name](json.loads(file.read_text(encoding="utf-8")))
+    table = json.loads(file.read_text(encoding="utf-8"))
+    if not table.get(_LATE.get(name, ""), True):
+        return None
+    figure = FIGURES[name](table)
     figure.savefig(path, dpi=_DPI)
     return path
 

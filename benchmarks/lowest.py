@@ -3,8 +3,8 @@
 Each method is a ladder of plans of fewer and fewer bits. The lowest plan that passes paired gates
 is found by bisection on suite A: few pairs, and limits that were fixed before anything was
 measured. Those plans alone are then scored on suite B, once, with the prompts, noise and banks of
-``benchmarks.presets``, and their verdicts are corrected for their number (Holm). Bits count all
-that is stored for the denoiser, scales included. Finished probes and plans are kept.
+``benchmarks.claim``, and their verdicts are corrected for their number (Holm). Bits count all that
+is stored for the denoiser, scales included. Finished probes and plans are kept.
 """
 
 import argparse
@@ -17,15 +17,15 @@ import numpy as np
 from scipy import stats as statistics
 
 from benchmarks.allocations import allocator_of
-from benchmarks.claim import REST
+from benchmarks.claim import FRESH, Q_DIFFUSION, REST, calibration_of
 from benchmarks.clips import SETTINGS, ClipBank
-from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.presets import PlanBench, fd_cells
 from benchmarks.records import earlier, write_results
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm
+from ptq.adms.registry import find_adm, lexicon_of
 from ptq.allocate import Allocator
-from ptq.banks import Banks, embed_banks
+from ptq.banks import Banks, ear_id, embed_banks
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError, MetricError
 from ptq.layer_spec import DENOISER
@@ -42,13 +42,12 @@ MAX_MEDIAN, MAX_TENTH = 0.1, 0.5
 _A_SEED = 400
 _BITS = (8, 6, 5, 4, 3, 2)
 _ENDS = "denoiser.conv_in = w8 a8\ndenoiser.conv_out = w8 a8\n"
-# The question is how few bits weights can do with: activations take the same 8 everywhere, in the
-# ranges that `benchmarks.activations` found best of the static ones.
+# The question is how few bits weights can do with: activations take the same 8 everywhere.
 _UNIFORM = MappingProxyType(
     {
         "nearest": "denoiser.* = w{bits} channel sym a8",
         "MSE": "denoiser.* = w{bits} channel asym mse a8",
-        "Q-Diffusion style": f"{_ENDS}denoiser.* = w{{bits}} channel asym mse adaround a8",
+        Q_DIFFUSION: f"{_ENDS}denoiser.* = w{{bits}} channel asym mse adaround a8",
         "GPTQ in groups": "denoiser.* = w{bits} asym group mse gptq a8",
     }
 )
@@ -68,21 +67,25 @@ def main() -> None:
     if not isinstance(ear, Ear):
         raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
     found = Results.of(adm, ear, arguments.pairs, arguments.probe_pairs)
-    final = PlanBench(
-        adm=adm,
-        ear=ear,
-        prompts=draw_suite(Suite.FINAL, arguments.pairs, SEED),
-        configs={},
-    )
-    gate = Gate(bench=final, pairs=arguments.probe_pairs)
+    prompts = draw_suite(Suite.FINAL, arguments.pairs, FRESH, lexicon_of(adm.id))
+    benches = {
+        name: PlanBench(
+            adm=adm,
+            ear=ear,
+            prompts=prompts,
+            configs={},
+            seed=FRESH,
+            wanted=calibration_of(name),
+        )
+        for name in arguments.methods
+    }
     lows = {
-        name: lowest(ladder(name, adm), lambda config: found.probe(config, gate))
+        name: found.lowest(name, Gate(bench=benches[name], pairs=arguments.probe_pairs))
         for name in arguments.methods
     }
     for name, config in lows.items():
-        found.score(name, config, final)
-    rows = found.finish()
-    show(rows)
+        found.score(name, config, benches[name])
+    show(found.finish())
 
 
 def ladder(name: str, adm: AudioDiffusionModel) -> tuple[QuantConfig, ...]:
@@ -132,18 +135,21 @@ class Gate:
     bench: PlanBench
     pairs: int
 
+    def clips_name(self, config: QuantConfig) -> str:
+        """What the clips of a plan are called."""
+        return self.bench.clips_name(resolve_plan(config, layers_of(self.bench.adm)))
+
     def __call__(self, config: QuantConfig) -> dict[str, Any]:
         """What the gates look at, and whether all are passed."""
-        adm = self.bench.adm
-        plan = resolve_plan(config, layers_of(adm))
-        quantized = self._bank(self.bench.clips_name(plan), self.bench.quantized_by(config))
+        adm, clips = self.bench.adm, self.clips_name(config)
+        quantized = self._bank(clips, self.bench.quantized_by(config))
         banks = Banks(
             prompts=quantized.prompts,
             full=tuple(self._bank("fp", adm).clips()),
             second=tuple(self._bank("fp", adm, 1).clips()),
             quantized=tuple(quantized.clips()),
         )
-        return {"name": config.name, "plan": plan.sha256, **self._judged(banks)}
+        return {"name": config.name, "clips": clips, **self._judged(banks)}
 
     def _judged(self, banks: Banks) -> dict[str, Any]:
         defects = asdict(banks.new_defects())
@@ -164,7 +170,8 @@ class Gate:
         }
 
     def _bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
-        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _A_SEED)
+        lexicon = lexicon_of(adm.id)
+        drawn = draw_suite(Suite.EXPLORATION, self.pairs, _A_SEED, lexicon)
         texts = tuple(prompt.text for prompt in drawn)
         return ClipBank(name=f"a-{name}", adm=adm, prompts=texts, seed=_A_SEED + offset)
 
@@ -182,8 +189,8 @@ class Results:
     def of(cls, adm: AudioDiffusionModel, ear: Ear, pairs: int, probe_pairs: int) -> "Results":
         """Those of an earlier run with the same model, ear, prompts and settings, or none."""
         what = {
-            **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
-            **{"n": pairs, "n_probe": probe_pairs, "seed": SEED, "seed_probe": _A_SEED},
+            **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
+            **{"n": pairs, "n_probe": probe_pairs, "seed": FRESH, "seed_probe": _A_SEED},
             "limits": [MAX_MEDIAN, MAX_TENTH, MIN_TEXT_SCORE_PCT],
             "settings": asdict(SETTINGS),
         }
@@ -191,10 +198,14 @@ class Results:
         probes, rows = found.get("probes", []), found.get("rows", [])
         return cls(adm=adm, what=what, probes=probes, rows=rows)
 
+    def lowest(self, method: str, gate: Gate) -> QuantConfig | None:
+        """The plan of fewest bits that passes on A, if any does."""
+        return lowest(ladder(method, self.adm), lambda config: self.probe(config, gate))
+
     def probe(self, config: QuantConfig, gate: Gate) -> bool:
         """Whether a plan passes on A; measured at most once."""
-        sha = resolve_plan(config, layers_of(self.adm)).sha256
-        known = next((probe for probe in self.probes if probe["plan"] == sha), None)
+        clips = gate.clips_name(config)
+        known = next((probe for probe in self.probes if probe["clips"] == clips), None)
         if known is None:
             known = gate(config)
             self.probes.append(known)
@@ -203,26 +214,25 @@ class Results:
         return bool(known["passed"])
 
     def score(self, method: str, config: QuantConfig | None, final: PlanBench) -> None:
-        """Score a method's lowest plan on B, once."""
-        if config is None:
-            return
+        """Score a method's lowest plan on B, once; a method that has none keeps a row without."""
         layers = layers_of(self.adm)
-        plan = resolve_plan(config, layers)
-        if any((row["method"], row["plan"]) == (method, plan.sha256) for row in self.rows):
+        plan = None if config is None else resolve_plan(config, layers)
+        clips = "" if plan is None else final.clips_name(plan)
+        if any((row["method"], row["clips"]) == (method, clips) for row in self.rows):
             return
         self.rows[:] = [row for row in self.rows if row["method"] != method]
-        weights = sum(info.parameters for info in layers if info.part == DENOISER)
-        bank = final.bank(final.clips_name(plan), final.quantized_by(config))
-        full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)
-        self.rows.append(
-            {
-                "method": method,
-                **{"name": config.name, "plan": plan.sha256},
+        row: dict[str, Any] = {"method": method, "clips": clips}
+        if plan is not None and config is not None:
+            weights = sum(info.parameters for info in layers if info.part == DENOISER)
+            bank = final.bank(clips, final.quantized_by(config))
+            full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)
+            row |= {
+                "name": config.name,
                 "nominal_bits": plan.weight_bits_mean(layers, DENOISER),
                 "stored_bits": 8 * plan.size_bytes(layers, DENOISER) / weights,
                 **final.scores(full, second, bank),
             }
-        )
+        self.rows.append(row)
         self._write()
 
     def finish(self) -> list[dict[str, Any]]:
@@ -264,13 +274,13 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     cells = [
         (
             row["method"],
-            row["name"],
-            number(row["stored_bits"], 2),
+            row.get("name", "none passes"),
+            number(row.get("stored_bits"), 2),
             *fd_cells(row),
             row.get("verdict", "n/a"),
             number(row.get("holm_p"), 3),
         )
-        for row in sorted(rows, key=lambda row: row["stored_bits"])
+        for row in sorted(rows, key=lambda row: row.get("stored_bits", float("inf")))
     ]
     print(table((*header, "p, Holm"), cells))
 

@@ -10,13 +10,13 @@ that the page shows.
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from assets.recipe.gallery import default_calibration, made_of, plan_of, quantized_copy
+from assets.recipe.gallery import calibrate, default_calibration, made_of, plan_of, quantized_copy
 from benchmarks.clips import SETTINGS, ClipBank
 from benchmarks.records import earlier, write_results
 from benchmarks.sizes import size_of, values_of
@@ -33,6 +33,7 @@ from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
 from ptq.scoring import family_increases, fd_record, median_of, pair_embedding_scores, score_pair
+from ptq.study_config import CalibrationSettings
 
 SCORES = ADMS_FOLDER.parent / "scores"
 SEED = 100
@@ -109,17 +110,30 @@ def _scores(what: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> dict
 
 @dataclass(frozen=True, kw_only=True)
 class PlanBench:
-    """What every plan is scored with."""
+    """What every plan is scored with.
+
+    Attributes:
+        adm: The full-precision model.
+        ear: Hears clips.
+        prompts: What is generated.
+        configs: Plans as rules, by name.
+        seed: Of the noise; the second bank's is one more.
+        wanted: The calibration, which serves every plan that balances no channels.
+    """
 
     adm: AudioDiffusionModel
     ear: Ear
     prompts: Sequence[Prompt]
     configs: Mapping[str, QuantConfig]
+    seed: int = SEED
+    wanted: CalibrationSettings = field(default_factory=CalibrationSettings)
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The default one, which serves every plan that balances no channels."""
-        return default_calibration(self.adm, SETTINGS)
+        """What was wanted, as it ships where it does."""
+        if self.wanted == CalibrationSettings():
+            return default_calibration(self.adm, SETTINGS)
+        return calibrate(self.adm, SETTINGS, self.wanted)
 
     def plan(self, name: str) -> QuantPlan:
         """Rules met with the model's layers."""
@@ -136,7 +150,7 @@ class PlanBench:
     def bank(self, name: str, adm: AudioDiffusionModel, offset: int = 0) -> ClipBank:
         """The clips of one model; with an offset, from other noise."""
         texts = tuple(prompt.text for prompt in self.prompts)
-        return ClipBank(name=name, adm=adm, prompts=texts, seed=SEED + offset)
+        return ClipBank(name=name, adm=adm, prompts=texts, seed=self.seed + offset)
 
     def row(self, name: str) -> dict[str, Any]:
         """Every figure of one plan."""

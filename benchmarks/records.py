@@ -9,17 +9,26 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def earlier(name: str, what: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier run wrote, if it was asked the same; else nothing.
+    """What an earlier run wrote, or nothing.
 
     Args:
         name: Of the table.
         what: All that its figures depend on; each value stands in the file under its key.
+
+    Raises:
+        SystemExit: It was asked something else, and would be lost.
     """
     path = RESULTS / f"{name}.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     # As JSON has it: a tuple comes back as a list.
     asked = json.loads(json.dumps(dict(what)))
-    return found if all(found.get(key) == value for key, value in asked.items()) else {}
+    other = [key for key, value in asked.items() if found and found.get(key) != value]
+    if other:
+        raise SystemExit(
+            f"{path} holds figures of another {', another '.join(other)}; move it away to measure"
+            " anew."
+        )
+    return found
 
 
 def write_results(name: str, value: Mapping[str, Any]) -> Path:

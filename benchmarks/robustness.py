@@ -1,7 +1,8 @@
 """Does a quantized model hold where it was not calibrated? ``python -m benchmarks.robustness``.
 
 Unusual prompts slice by slice, other guidance and step counts, and longer clips: each against full
-precision with the same prompt, noise and settings, and each beside the calibrated condition.
+precision with the same prompt, noise and settings, each beside the calibrated condition, and each
+by how pairs drift apart from the clip's beginning to its end.
 Finished conditions are kept: an interrupted run resumes.
 """
 
@@ -12,10 +13,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import stats as statistics
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.clips import SETTINGS, ClipBank
+from benchmarks.pair_figures import DRIFTS, pair_figures, summary
 from benchmarks.records import earlier, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
@@ -23,22 +25,17 @@ from ptq.adms.registry import find_adm, lexicon_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.adms.tiling import TiledModel
 from ptq.calibration.calibrator import Calibration
-from ptq.errors import MetricError
-from ptq.metrics import rms_db, sqnr_db
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.presets import preset
 from ptq.prompts.slices import each_slice
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import table
-from ptq.scoring import score_pair
 
 PRESETS = ("w8a8", "ptq4adm")
 CALIBRATED = "as calibrated"
 _SEED = 300
 _LONG_PROMPTS = 8
-_THIRDS = 3
 _TILED_S = 30.72
-_TINY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +118,13 @@ class RobustnessBench:
         """Figures of every preset under one condition."""
         full = self._bank("fp", self.adm, condition, _SEED)
         second = self._bank("fp", self.adm, condition, _SEED + 1)
-        gaps = self._gaps(full.samples(), second.samples())
-        return [
-            {
-                "condition": condition.name,
-                "preset": name,
-                **self._figures(full, self._bank(name, model, condition, _SEED), gaps),
-            }
-            for name, model in self.quantized.items()
-        ]
+        rows = []
+        for name, model in self.quantized.items():
+            pairs = pair_figures(self.ear, full, second, self._bank(name, model, condition, _SEED))
+            summaries = {key: summary(values) for key, values in pairs.items()}
+            row = {"condition": condition.name, "preset": name, "n": len(full.prompts)}
+            rows.append({**row, "prompts": list(condition.prompts), **summaries, "pairs": pairs})
+        return rows
 
     def _bank(
         self, name: str, adm: AudioDiffusionModel, condition: Condition, seed: int
@@ -145,85 +140,48 @@ class RobustnessBench:
             settings=condition.settings,
         )
 
-    def _gaps(
-        self, first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]
-    ) -> NDArray[np.float64]:
-        """1 − cosine of each pair's embeddings, what the divergence index is a ratio of."""
-        a, b = (self.ear.embed(clips).astype(np.float64) for clips in (first, second))
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        return np.asarray(1.0 - (a * b).sum(axis=1) / np.maximum(norms, _TINY))
-
-    def _figures(
-        self, full: ClipBank, quantized: ClipBank, gaps: NDArray[np.float64]
-    ) -> dict[str, Any]:
-        clips = list(zip(full.clips(), quantized.clips(), strict=True))
-        latents = list(zip(full.latents(), quantized.latents(), strict=True))
-        pairs = [score_pair(a, b, both) for (a, b), both in zip(clips, latents, strict=True)]
-        # Equal clips of two seeds give no unit, and a clip without sound has no place.
-        told = (gaps > _TINY) & [bool(np.isfinite(b.samples).all()) for _, b in clips]
-        heard = [pair for pair, has_place in zip(clips, told, strict=True) if has_place]
-        apart = self._gaps([a.samples for a, _ in heard], [b.samples for _, b in heard])
-        divergence = apart / gaps[told]
-        pieces = [zip(*(_thirds(z, axis=1) for z in both), strict=True) for both in latents]
-        thirds = [[_sqnr_db(x, y) for x, y in row] for row in pieces]
-        drifts = [_drift_db(b.samples) - _drift_db(a.samples) for a, b in clips]
-        return {
-            "n": len(pairs),
-            "latent_sqnr_db": _summary([p.latent_sqnr_db for p in pairs]),
-            "log_mel_l1_db": _summary([p.log_mel_l1_db for p in pairs]),
-            "divergence_index": _summary(divergence.tolist()),
-            "sqnr_by_third_db": [_summary(column) for column in zip(*thirds, strict=True)],
-            "level_drift_db": _summary(drifts),
-        }
-
-
-def _sqnr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float | None:
-    try:
-        return sqnr_db(reference, estimate)
-    except MetricError:
-        return None
-
-
-def _thirds(values: NDArray[np.float32], axis: int) -> list[NDArray[np.float32]]:
-    return np.array_split(values, _THIRDS, axis=axis)
-
-
-def _drift_db(samples: NDArray[np.float32]) -> float:
-    """How much louder a clip ends than it begins; NaN where either is silent."""
-    first, *_, last = (rms_db(part) for part in _thirds(samples, axis=0))
-    return last - first if np.isfinite([first, last]).all() else float("nan")
-
-
-def _summary(values: Sequence[float | None]) -> dict[str, float] | None:
-    """Median and quartiles of what there is."""
-    found = np.array([v for v in values if v is not None and np.isfinite(v)])
-    if not len(found):
-        return None
-    low, middle, high = np.percentile(found, [25, 50, 75])
-    return {"median": float(middle), "low": float(low), "high": float(high), "n": len(found)}
-
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table, each figure beside that of the calibrated condition."""
+    """Print what pairs differ by, beside the calibrated condition, and how they drift apart."""
     base = {row["preset"]: row for row in rows if row["condition"] == CALIBRATED}
-    cells = [
+    apart = [
         (
             row["condition"],
             row["preset"],
-            _cell(row, base[row["preset"]], "latent_sqnr_db", " dB"),
-            _cell(row, base[row["preset"]], "log_mel_l1_db", " dB"),
-            _cell(row, base[row["preset"]], "divergence_index", ""),
+            _median(row, "latent_sqnr_db", 1),
+            _change(row, base[row["preset"]]),
+            _median(row, "log_mel_l1_db", 2),
+            _median(row, "divergence_index", 3),
         )
         for row in rows
     ]
-    print(table(("condition", "preset", "latent SQNR", "log-mel gap", "divergence"), cells))
+    header = ("condition", "preset", "latent SQNR", "change, 95 % interval", "log-mel gap")
+    print(table((*header, "divergence index"), apart))
+    drifting = [
+        (row["condition"], row["preset"], *(_median(row, key, 2) for key in DRIFTS)) for row in rows
+    ]
+    print(table(("condition", "preset", *DRIFTS.values()), drifting))
 
 
-def _cell(row: Mapping[str, Any], base: Mapping[str, Any], key: str, unit: str) -> str:
-    found, usual = row[key], base[key]
-    if found is None or usual is None:
-        return "n/a"
-    return f"{found['median']:.2f}{unit} ({found['median'] - usual['median']:+.2f})"
+def _median(row: Mapping[str, Any], key: str, digits: int) -> str:
+    found = row[key]
+    return "n/a" if found is None else f"{found['median']:.{digits}f}"
+
+
+def _change(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """By how much the mean latent SQNR differs from the calibrated condition's.
+
+    Pair by pair where the prompts, and with them the noise, are the same.
+    """
+    here, there = (np.array(r["pairs"]["latent_sqnr_db"], dtype=float) for r in (row, base))
+    if row is base or not len(here):
+        return ""
+    if row["prompts"] == base["prompts"]:
+        found = statistics.ttest_rel(here, there, nan_policy="omit")
+    else:
+        found = statistics.ttest_ind(here, there, equal_var=False, nan_policy="omit")
+    low, high = found.confidence_interval(0.95)
+    return f"{np.nanmean(here) - np.nanmean(there):+.1f} ({low:+.1f} … {high:+.1f}) dB"
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
 """What every preset of the embedded voice takes on disk: ``python -m benchmarks.sizes``."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.clips import SETTINGS
 from benchmarks.records import write_results
-from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm
 from ptq.checkpoint import packed_bytes, save_packed
+from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.layers import named_tensors
 from ptq.plan import QuantPlan
 from ptq.presets import PRESETS, preset
 from ptq.report_markdown import megabytes, number, table
+
+_FLOAT_BYTES, _HALF_BYTES = 4, 2
 
 
 def size_of(quantized: AudioDiffusionModel, plan: QuantPlan, values: int) -> dict[str, float]:
@@ -30,9 +36,32 @@ def size_of(quantized: AudioDiffusionModel, plan: QuantPlan, values: int) -> dic
         size = packed_bytes(Path(folder) / "packed")
     return {
         "size_bytes": size,
-        "reduction_pct": 100 * (1 - size / (4 * values)),
-        "reduction_fp16_pct": 100 * (1 - size / (2 * values)),
+        "reduction_pct": 100 * (1 - size / (_FLOAT_BYTES * values)),
+        "reduction_fp16_pct": 100 * (1 - size / (_HALF_BYTES * values)),
     }
+
+
+def denoiser_bytes(adm: AudioDiffusionModel, plan: QuantPlan) -> int:
+    """What a plan leaves of the denoiser alone; what belongs to no layer, its norms, stays fp16."""
+    layers = layers_of(adm)
+    return plan.size_bytes(layers, DENOISER) + bytes_beside(adm, layers)
+
+
+def bytes_beside(adm: AudioDiffusionModel, layers: Sequence[LayerInfo]) -> int:
+    """Bytes of what belongs to no layer of the denoiser, in fp16."""
+    own = [info for info in layers if info.part == DENOISER]
+    held = sum(info.parameters + info.bias_parameters for info in own)
+    return _HALF_BYTES * (_parameters(adm.parts()[DENOISER]) - held)
+
+
+def denoiser_reduction_pct(adm: AudioDiffusionModel, plan: QuantPlan) -> float:
+    """How far the denoiser alone lies below fp32."""
+    full = _FLOAT_BYTES * _parameters(adm.parts()[DENOISER])
+    return 100 * (1 - denoiser_bytes(adm, plan) / full)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def values_of(adm: AudioDiffusionModel) -> int:

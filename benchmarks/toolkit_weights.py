@@ -49,18 +49,27 @@ Toolkit = Callable[[nn.Module, Mapping[str, Any]], Stored]
 
 
 def torchao(unet: nn.Module, _example: Mapping[str, Any]) -> Stored:
-    """4-bit linear layers in groups, 8-bit convolutions per channel: it has no groups for them."""
+    """4-bit layers in groups; convolutions that groups do not divide keep 8 bits."""
     tools = importlib.import_module("torchao.quantization")
     scale = importlib.import_module("torchao.quantization.granularity")
     four = tools.IntxWeightOnlyConfig(weight_dtype=_INT4, granularity=scale.PerGroup(_GROUP))
     eight = tools.IntxWeightOnlyConfig(weight_dtype=torch.int8, granularity=scale.PerAxis(0))
-    tools.quantize_(unet, four)
-    tools.quantize_(unet, eight, filter_fn=lambda module, _: isinstance(module, nn.Conv2d))
+    tools.quantize_(unet, four, filter_fn=lambda module, _: _in_groups(module))
+    tools.quantize_(unet, eight, filter_fn=lambda module, _: _left_over(module))
     found = {n: m.weight for n, m in unet.named_modules() if hasattr(_weight(m), "qdata")}
     return Stored(
         weights={name: weight.dequantize() for name, weight in found.items()},
         size_bytes=_bytes(unet.state_dict().values()),
     )
+
+
+def _in_groups(module: nn.Module) -> bool:
+    width = {nn.Linear: "in_features", nn.Conv2d: "in_channels"}.get(type(module))
+    return width is not None and getattr(module, width) % _GROUP == 0
+
+
+def _left_over(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and not _in_groups(module)
 
 
 def quanto(unet: nn.Module, _example: Mapping[str, Any]) -> Stored:

@@ -2,14 +2,17 @@
 
 ``pip install -r benchmarks/toolkits.txt`` first; a toolkit that is missing is left out with a word.
 Each quantizes the denoiser alone, by its own documented call, and is scored with the prompts, the
-noise and the second-seed bank of ``benchmarks.presets``. Below it stands PTQ4ADM's best allocation
-in as many bytes: weights alone where the toolkit quantizes weights alone, 8-bit activations too for
-ONNX Runtime, which executes integers where the other rows simulate them. Finished rows are kept.
+noise and the second-seed bank of ``benchmarks.claim``. Below it stands PTQ4ADM's best allocation of
+the denoiser in as many bytes: weights alone where the toolkit quantizes weights alone, 8-bit
+activations too for ONNX Runtime, which executes integers where the other rows simulate them.
+Finished rows are kept, and a toolkit that fails leaves a row that says how.
 """
 
 import argparse
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -17,19 +20,24 @@ from typing import Any
 import torch
 
 from benchmarks.allocations import allocator_of, sensitivities_of
+from benchmarks.calibration_cells import digest_of
+from benchmarks.claim import FRESH
 from benchmarks.clips import CACHE, SETTINGS, ClipBank
 from benchmarks.onnx_denoiser import onnx_denoiser
-from benchmarks.presets import SEED, PlanBench, fd_cells
+from benchmarks.presets import PlanBench, fd_cells
 from benchmarks.records import earlier, write_results
+from benchmarks.sizes import bytes_beside, denoiser_bytes
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm
+from ptq.adms.registry import find_adm, lexicon_of
 from ptq.allocate import Allocation
+from ptq.banks import ear_id
 from ptq.calibration.purposes import Purpose
 from ptq.config import QuantConfig, QuantRule
-from ptq.layer_spec import DENOISER
+from ptq.errors import PTQError
+from ptq.layer_spec import DENOISER, LayerInfo, LayerKind
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import resolve_plan
 from ptq.prompts.suites import Suite, draw_suite
@@ -38,7 +46,11 @@ from ptq.scheme import LayerScheme
 
 ONNX = "onnxruntime"
 NAMES = (*TOOLKITS, ONNX)
-_HALF_BYTES = 2
+# Whatever a toolkit raises is its own, but for a wish to stop.
+_FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
+    *(RuntimeError, TypeError, ValueError, PTQError),
+)
 
 
 def main() -> None:
@@ -50,12 +62,14 @@ def main() -> None:
     adm, ear = load_adm(find_adm("mini-audioldm")), find_ear()
     if not isinstance(adm, AudioLDM) or not isinstance(ear, Ear):
         raise SystemExit(f"Toolkits are scored with the shipped ear: {ear}")
-    prompts = draw_suite(Suite.FINAL, arguments.pairs, SEED)
-    contest = Contest(adm=adm, bench=PlanBench(adm=adm, ear=ear, prompts=prompts, configs={}))
+    prompts = draw_suite(Suite.FINAL, arguments.pairs, FRESH, lexicon_of(adm.id))
+    bench = PlanBench(adm=adm, ear=ear, prompts=prompts, configs={}, seed=FRESH)
+    contest = Contest(adm=adm, bench=bench)
     what = {
-        **{"adm": adm.id, "model": adm.source_hash, "embedder": ear.id, "ear": ear.sha256},
-        **{"n": arguments.pairs, "settings": {**asdict(SETTINGS), "seed": SEED}},
+        **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
+        **{"n": arguments.pairs, "settings": {**asdict(SETTINGS), "seed": FRESH}},
         "sensitivities": sensitivities_of(adm).sha256,
+        "calibration": bench.calibration.manifest.sha256,
     }
     rows = list(earlier("toolkits", what).get("rows", []))
     for toolkit in arguments.toolkits:
@@ -63,9 +77,20 @@ def main() -> None:
         if version is None:
             print(f"Left out: {toolkit} is not installed; see benchmarks/toolkits.txt.")
         elif not any(row["toolkit"] == f"{toolkit} {version}" for row in rows):
-            rows += contest.rows(toolkit, version)
+            rows += _tried(contest, toolkit, version)
             write_results("toolkits", {**what, "rows": rows})
     show(rows)
+
+
+def _tried(contest: "Contest", toolkit: str, version: str) -> list[dict[str, Any]]:
+    """A toolkit's rows, the last of which may say how it failed: others are still to come."""
+    name, rows = f"{toolkit} {version}", list[dict[str, Any]]()
+    try:
+        rows += contest.rows(toolkit, version)
+    except _FAILURES as error:
+        print(f"{name} failed: {error!r}")
+        rows.append({"name": name, "failed": repr(error)})
+    return [{"toolkit": name, **row} for row in rows]
 
 
 def _version(toolkit: str) -> str | None:
@@ -73,6 +98,25 @@ def _version(toolkit: str) -> str | None:
         return metadata.version(toolkit)
     except metadata.PackageNotFoundError:
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a toolkit makes of the denoiser.
+
+    Attributes:
+        adm: The model with that denoiser.
+        digest: Of all that it computes with.
+        size_bytes: Of the denoiser.
+        layers: Names of those that it quantizes.
+        does: What it does to them.
+    """
+
+    adm: AudioLDM
+    digest: str
+    size_bytes: int
+    layers: frozenset[str]
+    does: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,31 +133,29 @@ class Contest:
 
     def rows(self, toolkit: str, version: str) -> Iterator[dict[str, Any]]:
         """The toolkit's row, and that of PTQ4ADM in as many bytes."""
-        if toolkit == ONNX:
-            other, size, layers = self._by_onnx()
-        else:
-            other, size, layers = self._by_weights(toolkit)
-        bank = self.bench.bank(f"{toolkit}-{version}", other)
-        named = {"toolkit": f"{toolkit} {version}"}
+        made = self._by_onnx() if toolkit == ONNX else self._by_weights(toolkit)
+        bank = self.bench.bank(f"{toolkit}-{made.digest[:8]}", made.adm)
         yield {
-            **{"name": f"{toolkit} {version}", "denoiser_bytes": size, "layers": layers},
-            **named,
+            "name": f"{toolkit} {version}",
+            "does": made.does,
+            "denoiser_bytes": made.size_bytes,
+            "layers": _counted(info for info in self._layers() if info.name in made.layers),
             **self._scores(bank),
         }
-        found = self.allocation(size)
-        config = found.config() if toolkit == ONNX else weights_alone(found)
+        found = self.allocation(made.size_bytes)
+        config = denoiser_alone(found, activations=toolkit == ONNX)
         plan = resolve_plan(config, layers_of(self.adm))
+        names = {spec.name for spec in plan.quantized}
         quantized = self.bench.quantized_by(config)
         yield {
             "name": f"PTQ4ADM in the bytes of {toolkit}",
-            "denoiser_bytes": self._denoiser_bytes(found),
-            "layers": sum(spec.part == DENOISER for spec in plan.quantized),
-            **named,
+            "denoiser_bytes": denoiser_bytes(self.adm, found.plan),
+            "layers": _counted(info for info in self._layers() if info.name in names),
             "plan": plan.sha256,
             **self._scores(self.bench.bank(self.bench.clips_name(plan), quantized)),
         }
 
-    def _by_weights(self, toolkit: str) -> tuple[AudioLDM, int, int]:
+    def _by_weights(self, toolkit: str) -> Made:
         labels = self.adm.encode(["", ""]).cond["class_labels"].clone()
         example = {
             "sample": torch.zeros(self.adm.latent_shape(2, SETTINGS.seconds)),
@@ -123,52 +165,61 @@ class Contest:
         stored = stored_by(toolkit, self.adm.unet, example)
         other = copy.copy(self.adm)
         other.unet = with_weights(self.adm.unet, stored.weights)
-        return other, stored.size_bytes, len(stored.weights)
+        return Made(
+            adm=other,
+            digest=digest_of(other),
+            size_bytes=stored.size_bytes,
+            layers=frozenset(f"{DENOISER}.{name}" for name in stored.weights),
+            does=str(TOOLKITS[toolkit].__doc__),
+        )
 
-    def _by_onnx(self) -> tuple[AudioLDM, int, int]:
+    def _by_onnx(self) -> Made:
         states = self.bench.calibration.sets[Purpose.STATISTICS]
-        folder = CACHE / self.adm.source_hash[:12] / f"{ONNX}-{metadata.version(ONNX)}"
+        made_of = metadata.version(ONNX), self.bench.calibration.manifest.sha256[:8]
+        folder = CACHE / self.adm.source_hash[:12] / "-".join((ONNX, *made_of))
         other = copy.copy(self.adm)
         other.unet = onnx_denoiser(self.adm, states, folder)
-        layers = [info for info in self._layers() if info.part == DENOISER]
-        return other, other.unet.size_bytes, sum(info.kind.has_weight for info in layers)
+        layers = (info for info in self._layers() if info.part == DENOISER)
+        return Made(
+            adm=other,
+            digest=hashlib.sha256(other.unet.path.read_bytes()).hexdigest(),
+            size_bytes=other.unet.size_bytes,
+            layers=frozenset(info.name for info in layers if info.kind.has_weight),
+            does="8-bit weights and activations, executed as integers.",
+        )
 
-    def _layers(self) -> Sequence[Any]:
+    def _layers(self) -> Sequence[LayerInfo]:
         return layers_of(self.adm)
 
-    def _beside(self) -> int:
-        """Bytes of what belongs to no layer: the norms."""
-        layers = [info for info in self._layers() if info.part == DENOISER]
-        held = sum(info.parameters + info.bias_parameters for info in layers)
-        everything = sum(p.numel() for p in self.adm.unet.parameters())
-        return int(_HALF_BYTES * (everything - held))
-
-    def allocation(self, denoiser_bytes: int) -> Allocation:
+    def allocation(self, size: int) -> Allocation:
         """PTQ4ADM's plan whose denoiser takes no more bytes than that, or as many as it can use."""
         layers = self._layers()
         allocator = allocator_of(self.adm)
         base = allocator.base
         others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
-        room = denoiser_bytes - self._beside() + others
+        room = size - bytes_beside(self.adm, layers) + others
         return allocator(min(room, allocator.limits()[1]), "equal-bytes")
-
-    def _denoiser_bytes(self, found: Allocation) -> int:
-        return found.plan.size_bytes(self._layers(), DENOISER) + self._beside()
 
     def _scores(self, quantized: ClipBank) -> dict[str, Any]:
         full, second = self.bench.bank("fp", self.adm), self.bench.bank("fp", self.adm, 1)
         return self.bench.scores(full, second, quantized)
 
 
-def weights_alone(found: Allocation) -> QuantConfig:
-    """The plan of a denoiser's weights, everything else in floating point."""
-    rules = tuple(
-        replace(rule, scheme=replace(rule.scheme, activation=None))
-        if rule.pattern.startswith(f"{DENOISER}.")
-        else QuantRule(pattern=rule.pattern, scheme=LayerScheme())
-        for rule in found.config().rules
-    )
-    return QuantConfig(name="weights-alone", rules=rules)
+def denoiser_alone(found: Allocation, *, activations: bool) -> QuantConfig:
+    """The plan of a denoiser, or of its weights alone; everything else in floating point."""
+
+    def scheme_of(rule: QuantRule) -> LayerScheme:
+        if not rule.pattern.startswith(f"{DENOISER}."):
+            return LayerScheme()
+        return rule.scheme if activations else replace(rule.scheme, activation=None)
+
+    rules = tuple(replace(rule, scheme=scheme_of(rule)) for rule in found.config().rules)
+    return QuantConfig(name="denoiser-alone", rules=rules)
+
+
+def _counted(layers: Iterable[LayerInfo]) -> str:
+    kinds = Counter("linear" if info.kind is LayerKind.LINEAR else "conv" for info in layers)
+    return f"{kinds['linear']} linear, {kinds['conv']} conv"
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -178,15 +229,19 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         (
             row["name"],
             megabytes(row["denoiser_bytes"]),
-            str(row["layers"]),
+            row["layers"],
             *fd_cells(row),
             row.get("verdict", "n/a"),
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["divergence_index"], 3),
         )
         for row in rows
+        if "failed" not in row
     ]
     print(table((*header, "latent SQNR", "divergence index"), cells))
+    for row in rows:
+        if "failed" in row or "does" in row:
+            print(f"{row['name']}: {row.get('failed', row.get('does'))}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Named configurations: the uniform baselines, and the selective one that gives this work its name.
 
 Uniform presets give every layer of the denoiser the same bits, its sensitive ends included: they
-are the naive baseline. ``ptq4adm`` follows the tiers of PTQ4ADM (Vora et al., arXiv 2409.13894):
-4-bit weights, rounded by GPTQ, and 8-bit activations for the layers that bear it, 8 bits for those
-that feed everything, floating point for the first and last convolution and the time and class
-embeddings. Which bear it, measured sensitivities say: in the embedded model attention and the
-second layer of a feed-forward block mind four bits most and hold a quarter of the weights; up
-samplers and projections of time, which other quantizers of denoisers spare, bear four.
-All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
+are the naive baseline. ``ptq4adm`` is selective, as PTQ4ADM is (Vora et al., arXiv 2409.13894, by
+its abstract: 4-bit weights and 8-bit activations where layers bear them). The rest is ours: GPTQ,
+8 bits for the layers that feed everything, floating point for the first and last convolution and
+the time and class embeddings. Which layers bear four bits, measured sensitivities say: in the
+embedded model attention and the second layer of a feed-forward block mind them most and hold a
+quarter of the weights; up samplers and projections of time, which other quantizers of denoisers
+spare, bear them. All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
 Every rule is optional: no architecture has all the layers named here.
 """
 

@@ -28,14 +28,14 @@ def static_qparams(stats: LayerStats, scheme: ActivationScheme) -> QParams:
     return choose_qparams(low, high, bits=scheme.bits, symmetric=False)
 
 
-def noise_power(stats: LayerStats, scheme: ActivationScheme) -> float:
-    """Return the expected squared error of one value, over all buckets and halves.
+def noise_power(stats: LayerStats, scheme: ActivationScheme) -> Tensor:
+    """Return the expected squared error of one value of each half, over all buckets, (halves,).
 
     Dynamic ranges are never wider than the whole range seen, which is taken in their place.
     """
     merged = stats.merged(scheme.timestep_buckets)
     errors = expected_error(merged, *_search(merged, scheme), scheme.bits)
-    return float(errors.sum() / merged.count.sum())
+    return errors.sum(dim=1) / merged.count.sum(dim=1)
 
 
 def nearest_filled(count: Tensor) -> Tensor:

@@ -1,20 +1,22 @@
 """Measures how much each layer minds each way of quantizing it.
 
 Two rungs of a ladder of cost. ``output`` is closed form: one replay gives each layer's second
-moment H, and the error of its output is tr(Δ H Δᵀ) for the weights, plus what the noise of
-quantized activations adds, both against tr(W H Wᵀ). ``prediction`` quantizes one layer at a time
-and compares what the denoiser says after guidance, which amplifies errors: it knows where in the
-network a layer sits, and takes one replay for every layer and scheme.
+moment H, and the error of its output is tr(Δ H Δᵀ) for the weights, less what a corrected bias
+takes back, plus what the noise of quantized activations adds, all against tr(W H Wᵀ).
+``prediction`` quantizes one layer at a time and compares what the denoiser says after guidance,
+which amplifies errors: it knows where in the network a layer sits, and takes one replay for every
+layer and scheme.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ptq.adms.base import layers_of
+from ptq.algorithms.bias_correction import output_shift
 from ptq.calibration.moments import each_moment
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weight, rounded_weights
@@ -27,6 +29,7 @@ from ptq.quantize import Prepared, quantize_layer, weight_rows
 from ptq.ranges import noise_power
 from ptq.rounding_target import rounding_target
 from ptq.rule_text import parse_scheme
+from ptq.scheme import LayerScheme, Rounding
 from ptq.sensitivities import Sensitivities
 from ptq.weights import QuantizedWeight, output_error
 
@@ -55,8 +58,6 @@ class SensitivityMeter:
     def output(self, schemes: Sequence[str]) -> Sensitivities:
         """Relative error of each layer's own output, in closed form.
 
-        Layers are rounded alone: for ``brecq`` that is AdaRound.
-
         Args:
             schemes: Words of rules, such as ``"w4 gptq a8 mse"``.
         """
@@ -83,10 +84,20 @@ class SensitivityMeter:
         if scheme is not None:
             target = rounding_target(rows, scheme, info, self.stats)
             effective = rounded_weight(target, scheme, info, fitted).dequantize()
-            error += float(output_error(target.rows, effective, target.moment(moment)).sum())
+            errors = output_error(target.rows, effective, target.moment(moment))
+            if scheme.debias:
+                mean = self.stats[info.name].channel_mean
+                shift = output_shift(target.rows - effective, mean)
+                errors = (errors - shift.square()).clamp(min=0.0)
+            error += float(errors.sum())
         if activation is not None:
             noise = noise_power(self.stats[info.name], activation)
-            error += noise * float(effective.square().sum())
+            # Halves have ranges of their own, and meet columns of their own.
+            halves = torch.split(effective, list(info.columns), dim=1)
+            error += sum(
+                float(power * half.square().sum())
+                for power, half in zip(noise, halves, strict=True)
+            )
         return error
 
     def prediction(
@@ -126,8 +137,11 @@ class SensitivityMeter:
         return [info for info in found if info.name in measured and not info.idle]
 
     def plan(self, words: str) -> QuantPlan:
-        """All measured layers at one scheme, and nothing else."""
-        scheme, sites = parse_scheme(words.split()), self._sites()
+        """All measured layers at one scheme, and nothing else.
+
+        They are measured apart, so that none may make up for others: ``brecq`` becomes AdaRound.
+        """
+        scheme, sites = _alone(parse_scheme(words.split())), self._sites()
         rules = tuple(QuantRule(pattern=info.name, scheme=scheme) for info in sites)
         return resolve_plan(QuantConfig(name=words, rules=rules), sites)
 
@@ -147,6 +161,13 @@ class SensitivityMeter:
             calibration=self.calibration,
             errors=errors,
         )
+
+
+def _alone(scheme: LayerScheme) -> LayerScheme:
+    weight = scheme.weight
+    if weight is None or weight.rounding is not Rounding.BRECQ:
+        return scheme
+    return replace(scheme, weight=replace(weight, rounding=Rounding.ADAROUND))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from app.figures.style import FAINT, FULL, INK, QUANTIZED, empty_figure, styled
 from app.run_tables import fd_change_pct
 from app.shipped_scores import PresetScore, ShippedScores
+from ptq.metrics.inference import MARGIN_PCT
 from ptq.report import Report
 
 _TITLE = "Fréchet distance against full precision"
@@ -75,8 +76,11 @@ def _add_presets(
         floor = scores.noise_floor_pct
         figure.add_vrect(x0=-floor, x1=floor, fillcolor=FAINT, line_width=0, layer="below")
         figure.add_annotation(
-            text="noise floor", x=0, y=1, yref="paper", yanchor="bottom", showarrow=False
+            text="floor without pairs", x=0, y=1, yref="paper", yanchor="bottom", showarrow=False
         )
+    figure.add_vline(
+        MARGIN_PCT, line_dash="dash", line_width=1, line_color=FULL, annotation_text="margin"
+    )
 
 
 def _add_own(figure: go.Figure, report: Report) -> str | None:

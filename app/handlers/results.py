@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 
 from app.activations import activations_of, most_telling, site_names
+from app.budget import own_rules
 from app.diagnosis import diagnosis
 from app.figures.coverage import prompt_map, range_coverage
 from app.figures.distance import distances
@@ -17,8 +18,10 @@ from app.figures.style import empty_figure
 from app.finished_run import FinishedRun
 from app.handlers.explain import explained
 from app.present import pair_player
+from app.rules import set_aside
 from app.run_tables import paired_table, runs_table, summary_table, verdict_notice
 from app.shipped_scores import read_scores
+from app.study_request import DEFAULT_PRESET
 from app.workbench import Workbench
 from ptq.errors import PTQError
 
@@ -117,14 +120,18 @@ class ResultsHandlers:
         return gr.Column(visible=True), front(points, chosen), choices
 
     @explained
-    def open_point(self, adm: str, rules: str, point: int | None) -> str:
-        """The rules of a point of the front."""
+    def open_point(self, adm: str, rules: str, point: int | None) -> tuple[Any, Any]:
+        """The rules of a point of the front, and the preset that they rest on.
+
+        A visitor's own rules are kept below them as comments.
+        """
         budget = self.workbench.budget(adm)
         points = () if budget is None else budget.front()
         if budget is None or point is None or not 0 <= point < len(points):
-            return rules
+            return gr.skip(), gr.skip()
         # Sizes of points are those of their plans: the plan of that size is the point's own.
-        return budget.rules(points[point].megabytes)
+        planned = budget.rules(points[point].megabytes)
+        return planned + set_aside(own_rules(rules)), DEFAULT_PRESET
 
     def _pair(self, run: FinishedRun, index: int) -> tuple[Any, Any, Any]:
         pair, label = run.pair(index), run.report.plan.name

@@ -56,6 +56,7 @@ class ConfigureTab:
     """What other tabs need of this one; ``inputs`` are in the order of ``StudyRequest``."""
 
     inputs: list[gr.components.Component]
+    preset: gr.Radio
     go: gr.Button
     opened: list[gr.components.Component]
     shown: list[gr.components.Component]
@@ -101,7 +102,7 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     )
     inputs = [adm, prompts, rules, chosen, seed, steps, guidance, seconds]
     inputs += calibration
-    return ConfigureTab(inputs=inputs, go=go, opened=[adm, rules], shown=shown)
+    return ConfigureTab(inputs=inputs, preset=chosen, go=go, opened=[adm, rules], shown=shown)
 
 
 def _build_sounds(

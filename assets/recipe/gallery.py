@@ -61,15 +61,20 @@ def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
     return resolve_plan(config, layers_of(adm))
 
 
-def calibrate(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
-    """Default statistics and states of a model, for every preset, measured anew."""
-    calibrator = Calibrator(adm=adm, sampling=settings, wanted=CalibrationSettings())
+_DEFAULT = CalibrationSettings()
+
+
+def calibrate(
+    adm: AudioDiffusionModel, settings: SamplingSettings, wanted: CalibrationSettings = _DEFAULT
+) -> Calibration:
+    """Statistics and states of a model that serve every preset, measured anew."""
+    calibrator = Calibrator(adm=adm, sampling=settings, wanted=wanted)
     return calibrator(_uniform_plan(adm))
 
 
 def default_calibration(adm: AudioDiffusionModel, settings: SamplingSettings) -> Calibration:
-    """The same, as it ships where it does: what the model's users get."""
-    shipped = shipped_calibration(adm, settings, CalibrationSettings(), _uniform_plan(adm))
+    """The default ones, as they ship where they do: what the model's users get."""
+    shipped = shipped_calibration(adm, settings, _DEFAULT, _uniform_plan(adm))
     return calibrate(adm, settings) if shipped is None else shipped.calibration()
 
 

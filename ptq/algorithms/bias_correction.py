@@ -21,5 +21,15 @@ def corrected_bias(bias: Tensor, error: Tensor, channel_mean: Tensor) -> Tensor:
         error: the weight minus what stands for it (rows, columns).
         channel_mean: E[x] of each input channel.
     """
+    return (bias.double() + output_shift(error, channel_mean)).half().to(bias.dtype)
+
+
+def output_shift(error: Tensor, channel_mean: Tensor) -> Tensor:
+    """How much a weight's error moves the mean of each output, float64 (rows,).
+
+    Args:
+        error: the weight minus what stands for it (rows, columns).
+        channel_mean: E[x] of each input channel.
+    """
     means = per_channel_columns(channel_mean, error.shape[1]).double()
-    return (bias.double() + error.double() @ means).half().to(bias.dtype)
+    return error.double() @ means

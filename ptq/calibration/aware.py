@@ -9,7 +9,7 @@ timestep without. The three are one submodular goal, reached greedily:
 
 An outlier channel peaks at more than three times its layer's median channel; its weight is that
 ratio times the norm of the weights that it meets. Outlier cover for calibration is CoverCal's idea
-(arXiv 2604.24008); the paper that this project implements does not say how it chooses.
+(arXiv 2604.24008); how the paper that this project implements chooses could not be had.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 """Reconstructs the denoiser block by block: rounding that is learnt on what a block puts out."""
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -129,7 +130,7 @@ def _recorded(replay: Replay, names: Sequence[str]) -> Iterator[tuple[str, Block
 def _recording(
     parts: Mapping[str, nn.Module], calls: Mapping[str, list[tuple[Call, Tensor]]]
 ) -> Iterator[None]:
-    handles = []
+    handles, thread = [], threading.get_ident()
     try:
         for name, kept in calls.items():
 
@@ -140,7 +141,8 @@ def _recording(
                 output: Tensor,
                 kept: list[tuple[Call, Tensor]] = kept,
             ) -> None:
-                kept.append(((args, dict(kwargs)), output))
+                if threading.get_ident() == thread:  # others may use the same model meanwhile
+                    kept.append(((args, dict(kwargs)), output))
 
             module = get_layer(parts, name)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))

@@ -26,7 +26,7 @@ class SamplerCorrection:
     Attributes:
         scale: k, never negative, (steps,).
         mean: μ of each latent channel, (steps, channels).
-        deviation: σ of what is left, (steps,); reported, not used.
+        deviation: σ of what is left, (steps,); kept, not used.
     """
 
     scale: Tensor

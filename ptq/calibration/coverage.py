@@ -1,5 +1,6 @@
 """How much of the activations of all recorded states a chosen set reaches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from ptq.calibration.signatures import Signatures
 
 _OUTLIER = 3.0
-_REACHED = 0.9
+REACHED = 0.9
 _RANDOM_SETS = 20
 _TINY = 1e-12
 
@@ -29,15 +30,13 @@ class Outliers:
     def of(cls, signatures: Signatures) -> "Outliers":
         """Find them by the peaks over all states."""
         reached, weights = [], []
-        for name, peaks in signatures.peaks.items():
-            peak = peaks.max(axis=0)
-            ratio = peak / max(float(np.median(peak)), _TINY)
-            out = ratio > _OUTLIER
-            reached.append(peaks[:, out] >= _REACHED * peak[out])
-            weights.append(ratio[out] * signatures.sensitivity[name][out])
+        for name, out, weight in standing_out(signatures):
+            peaks = signatures.peaks[name][:, out]
+            reached.append(peaks >= REACHED * peaks.max(axis=0))
+            weights.append(weight)
         return cls(
             reached=np.concatenate(reached, axis=1),
-            weights=np.concatenate(weights).astype(np.float64),
+            weights=np.concatenate(weights),
         )
 
     def coverage(self, chosen: NDArray[np.int64]) -> float | None:
@@ -46,6 +45,17 @@ class Outliers:
         if total <= 0:
             return None
         return float(self.weights[self.reached[chosen].any(axis=0)].sum()) / total
+
+
+def standing_out(
+    signatures: Signatures,
+) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+    """The channels of each site whose peak is far above the usual one, and what each counts."""
+    for name, peaks in signatures.peaks.items():
+        peak = peaks.max(axis=0)
+        ratio = peak / max(float(np.median(peak)), _TINY)
+        out = ratio > _OUTLIER
+        yield name, out, (ratio[out] * signatures.sensitivity[name][out]).astype(np.float64)
 
 
 def range_coverage(signatures: Signatures, chosen: NDArray[np.int64]) -> dict[str, float]:

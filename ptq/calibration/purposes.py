@@ -33,7 +33,8 @@ class Purpose(enum.Enum):
     VALIDATION = "validation"
 
 
-# Places of their prompts in one row of different prompts that nothing else uses.
+_ROOM = 2
+# Places of their prompts in one row of different scenes that nothing else uses.
 _HELD_OUT = {Purpose.SENSITIVITY: slice(0, 8), Purpose.VALIDATION: slice(8, 24)}
 
 
@@ -77,7 +78,9 @@ def rest_of(pool: StatePool, chosen: NDArray[np.int64], count: int, seed: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Records states of prompts that nothing else is fitted to.
+    """Records states of prompts that nothing else is fitted to, and no two of one scene.
+
+    They are of suite A: scenes that calibration draws or chooses are of another suite.
 
     Attributes:
         adm: The full-precision model.
@@ -121,5 +124,11 @@ class HeldOut:
 
     def _prompts(self) -> tuple[str, ...]:
         known, wanted = set(self.apart_from), max(place.stop for place in _HELD_OUT.values())
-        drawn = draw_suite(Suite.CALIBRATION, wanted + len(known), _SEED, lexicon_of(self.adm.id))
-        return tuple(prompt.text for prompt in drawn if prompt.text not in known)
+        lexicon = lexicon_of(self.adm.id)
+        # Plain scenes come again in other words.
+        drawn = draw_suite(Suite.EXPLORATION, _ROOM * (wanted + len(known)), _SEED, lexicon)
+        scenes: dict[str, str] = {}
+        for prompt in drawn:
+            if prompt.scene is not None and prompt.text not in known:
+                scenes.setdefault(prompt.scene.content_hash(), prompt.text)
+        return tuple(scenes.values())

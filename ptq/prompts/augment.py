@@ -1,7 +1,7 @@
 """Coverage-driven prompt augmentation, and the choice of the few prompts that cover the most.
 
-PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) grows a prompt set until it covers the model's input
-space. How it does so could not be had; this algorithm is ours. Rounds look for the worst served
+PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) augments prompts driven by coverage. How it does so,
+and when it stops, could not be had; this algorithm is ours. Rounds look for the worst served
 reference prompts and the emptiest cells, vary or draw prompts for each, and accept what is new,
 still the model's own, and adds to the goal
 
@@ -87,19 +87,19 @@ class Augmenter:
         rounds = [self._space.coverage(texts)]
         idle = 0
         while not _is_enough(rounds[-1]) and len(texts) < _MOST_TIMES * count and idle < _PATIENCE:
-            accepted = self._round(texts)
+            accepted = self._round(texts, count)
             texts += accepted[: _MOST_TIMES * count - len(texts)]
             rounds.append(self._space.coverage(texts))
             grown = rounds[-1].near + rounds[-1].cells - rounds[-2].near - rounds[-2].cells
             idle = 0 if grown >= _LEAST_GAIN else idle + 1
         return Augmentation(prompts=tuple(texts), rounds=tuple(rounds))
 
-    def _round(self, texts: Sequence[str]) -> list[str]:
+    def _round(self, texts: Sequence[str], count: int) -> list[str]:
         candidates = list(dict.fromkeys(prompt.text for prompt in self._candidates(texts)))
         if not candidates:
             return []
         vectors = self._space.vectors(candidates)
-        goal, known = self._goal(texts, candidates)
+        goal, known = self._goal(texts, candidates, count)
         own = (vectors @ self._space.targets.T).max(axis=1) >= self._space.stray_cosine
         accepted: list[int] = []
         for index in np.flatnonzero(own):
@@ -109,10 +109,12 @@ class Augmenter:
                 accepted.append(int(index))
         return [candidates[index] for index in accepted]
 
-    def _goal(self, texts: Sequence[str], candidates: Sequence[str]) -> tuple[WeightedSum, Vectors]:
+    def _goal(
+        self, texts: Sequence[str], candidates: Sequence[str], count: int
+    ) -> tuple[WeightedSum, Vectors]:
         """The goal over candidates, with the texts in the set already; and the texts' vectors."""
         everything = (*candidates, *texts)
-        goal = coverage_goal(self._space, everything, len(everything))
+        goal = coverage_goal(self._space, everything, count)
         for index in range(len(candidates), len(everything)):
             goal.add_(index)
         return goal, self._space.vectors(texts)

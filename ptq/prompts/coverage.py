@@ -34,18 +34,14 @@ def named_sources(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
     another, as "someone walks" of "someone walks on gravel", the longer one counts. What other
     words are left may mention sources too: see ``ptq.prompts.mentions``.
     """
-    lexicon, lowered = lexicon or default_lexicon(), text.lower()
-    found = {
-        phrase: source.id
-        for source in lexicon.sources
-        for phrase in source.phrases
-        if phrase in lowered
-    }
-    parts = {a for a in found for b in found if a != b and a in b}
-    for phrase in sorted(found, key=len, reverse=True):
-        lowered = lowered.replace(phrase, ",")
-    mentioned = mentioned_sources(lowered, lexicon)
-    return mentioned.union(found[phrase] for phrase in found if phrase not in parts)
+    lexicon, rest = lexicon or default_lexicon(), text.lower()
+    owners = {phrase: source.id for source in lexicon.sources for phrase in source.phrases}
+    found = set[str]()
+    for phrase in sorted((p for p in owners if p in rest), key=len, reverse=True):
+        if phrase in rest:
+            found.add(owners[phrase])
+            rest = rest.replace(phrase, ",")
+    return mentioned_sources(rest, lexicon).union(found)
 
 
 def source_coverage(texts: Iterable[str], lexicon: Lexicon | None = None) -> SourceCoverage:

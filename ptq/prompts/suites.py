@@ -46,8 +46,7 @@ def draw_suite(
     """Draw different prompts from one suite, in the grammar's own distribution.
 
     Their sounds are those that the lexicon has voiced: the embedded models' own by default. Scenes
-    are distinct as long as they have more than one event or anything is said of them; plain single
-    events may come again in another wording.
+    of more than one event are distinct; a single event may come again in another wording.
 
     Raises:
         ConfigError: If the count is below one or the seed below zero.

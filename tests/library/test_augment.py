@@ -44,11 +44,11 @@ def variator(seed: int) -> Variator:
 
 @dataclass(frozen=True, kw_only=True)
 class Scripted(Variator):
-    """Makes the same prompts for every cell."""
+    """Makes the next prompts of a list, whatever the cell."""
 
-    texts: tuple[str, ...]
+    texts: Iterator[str]
 
-    def with_cell(self, cell: Cell) -> Iterator[Prompt]:  # noqa: ARG002 - the same for each
+    def with_cell(self, cell: Cell) -> Iterator[Prompt]:  # noqa: ARG002 - the next for each
         return (Prompt(text=text) for text in self.texts)
 
 
@@ -66,7 +66,7 @@ def accepted(candidates: dict[str, NDArray[np.float32]]) -> tuple[str, ...]:
         reference=CIRCLE, embed=lambda texts: np.stack([places[text] for text in texts])
     )
     scripted = Scripted(
-        lexicon=default_lexicon(), rng=np.random.default_rng(0), texts=tuple(candidates)
+        lexicon=default_lexicon(), rng=np.random.default_rng(0), texts=iter(candidates)
     )
     augmenter = Augmenter(space, [Prompt(text=text) for text in CIRCLE], scripted)
     return augmenter(CIRCLE, 8).prompts[len(CIRCLE) :]
@@ -163,6 +163,8 @@ def test_a_candidate_is_taken_if_it_is_new_and_still_the_models_own(
 def test_a_candidate_that_adds_nothing_is_refused() -> None:
     found = accepted({"yellow": above("red", 0.8), "the dog barks": above("blue", 0.8)})
     assert found == ("the dog barks",), "yellow names no sound, and short prompts abound"
+    strays = {f"stray {index}": above("red", 0.5) for index in range(100)}
+    assert not accepted({"yellow": above("red", 0.8), **strays}), "however many were looked at"
 
 
 def test_what_a_candidate_adds_counts_beside_those_taken_before_it() -> None:

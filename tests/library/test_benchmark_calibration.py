@@ -13,16 +13,16 @@ from ptq.adms.audioldm import AudioLDM
 def test_the_control_is_alike_whatever_calibrates(
     tiny_adm: AudioLDM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration_cells, "_RECORDED", 3)
+    monkeypatch.setattr(calibration_cells, "RECORDED", 3)
     monkeypatch.setattr(calibration_cells, "_VALIDATION_PROMPTS", 2)
     monkeypatch.setattr(calibration_cells, "_VALIDATION_STATES", 4)
-    monkeypatch.setattr(calibration_cells, "SHORT", replace(SHORT, steps=3, seconds=0.64))
     wanted = [
         Cell(prompts="random", states=states, size=4, seed=1, plan=plan)
         for states in STRATEGIES
         for plan in (CALIBRATED, CONTROL)
     ]
-    found = [{**asdict(c), **scores} for c, scores in Cells(adm=tiny_adm, pairs=2).rows(wanted)]
+    cells = Cells(adm=tiny_adm, pairs=2, settings=replace(SHORT, steps=3, seconds=0.64))
+    found = [{**asdict(cell), **scores} for cell, scores in cells.rows(wanted)]
     measures = ("prediction_sqnr_db", "latent_sqnr_db")
     for plan, kinds in ((CONTROL, 1), (CALIBRATED, len(STRATEGIES))):
         rows = [tuple(row[name] for name in measures) for row in found if row["plan"] == plan]

@@ -17,7 +17,7 @@ SPREAD = {"median": 20.0, "low": 15.0, "high": 22.0, "n": 16}
 EFFECT = {"plan": CALIBRATED, "prompts": "covering", "states": "uniform"}
 TABLES: dict[str, dict[str, Any]] = {
     "claim": {"presets": [PLAN, {**PLAN, "name": "broken", "ci95_pct": None}]},
-    "lowest": {"rows": [{**PLAN, "method": "MSE", "stored_bits": 4.2}]},
+    "lowest": {"rows": [{**PLAN, "method": "MSE", "stored_bits": 4.2}, {"method": "none"}]},
     "toolkits": {"rows": [{**PLAN, "denoiser_bytes": 6_000_000}]},
     "calibration": {
         "effects": [
@@ -52,6 +52,11 @@ def test_a_table_is_drawn_beside_its_figures(name: str, tmp_path: Path) -> None:
     assert picture[..., :3].std() > 0.01, "something is drawn"
 
 
+def test_a_run_without_effects_yet_has_no_figure(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"rows": [{}], "effects": []}', encoding="utf-8")
+    assert draw("calibration", tmp_path) is None
+
+
 def test_rows_are_kept_only_where_the_same_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,5 +65,7 @@ def test_rows_are_kept_only_where_the_same_is_asked(
     assert earlier("mine", what) == {}
     write_results("mine", {**what, "rows": [1]})
     assert earlier("mine", what)["rows"] == [1]
-    assert earlier("mine", {**what, "limits": (0.1, 0.6)}) == {}
-    assert earlier("mine", {**what, "seed": 1}) == {}
+    for other in ({**what, "limits": (0.1, 0.6)}, {**what, "seed": 1}):
+        with pytest.raises(SystemExit, match=r"figures of another (limits|seed); move it away"):
+            earlier("mine", other)
+    assert earlier("mine", what)["rows"] == [1], "nothing is lost"

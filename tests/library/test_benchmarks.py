@@ -18,8 +18,9 @@ from benchmarks.cost import CASES
 from benchmarks.lowest import METHODS, OURS, holm, ladder, lowest, p_value
 from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.robustness import CALIBRATED, conditions
+from benchmarks.stage_peaks import StagePeaks
 from benchmarks.toolkit_weights import with_weights
-from benchmarks.toolkits import weights_alone
+from benchmarks.toolkits import denoiser_alone
 from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
@@ -29,6 +30,7 @@ from ptq.layer_spec import DENOISER
 from ptq.plan import resolve_plan
 from ptq.presets import preset
 from ptq.prompts.slices import Slice
+from ptq.study_events import Stage, StudyEvent
 
 
 def test_every_method_of_the_claim_fits_a_model(tiny_adm: AudioLDM) -> None:
@@ -66,6 +68,20 @@ def test_costs_change_one_thing_at_a_time_and_then_the_calibration_as_a_whole() 
         {"calibration", "covering", "calibration_prompts", "calibration_states"},
     ]
     assert len({case.title for case in CASES}) == len(CASES)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts it")
+def test_each_stage_has_a_peak_of_its_own() -> None:
+    peaks = StagePeaks()
+    for stage, megabytes in ((Stage.REFERENCE, 1), (Stage.CALIBRATE, 300), (Stage.QUANTIZE, 1)):
+        for done in (0, 1):
+            peaks(StudyEvent(stage=stage, done=done, total=1))
+            held = np.ones(megabytes << 20, dtype=np.int8)
+            del held
+    found = peaks.finish()
+    assert set(found) == {"reference", "calibrate", "quantize"}
+    for other in ("reference", "quantize"):
+        assert found["calibrate"] > found[other] + (200 << 20)
 
 
 def test_calibrations_differ_from_their_base_one_way_or_the_other(tiny_adm: AudioLDM) -> None:
@@ -136,13 +152,15 @@ def test_verdicts_are_corrected_for_their_number() -> None:
     assert p_value({**row, "increase_pct": 5.0, "ci95_pct": (3.0, 7.0)}) == pytest.approx(0.5)
 
 
-def test_equal_bytes_are_compared_with_weights_alone(tiny_adm: AudioLDM) -> None:
+def test_equal_bytes_are_compared_by_the_denoiser_alone(tiny_adm: AudioLDM) -> None:
     plan = resolve_plan(preset("ptq4adm"), layers_of(tiny_adm))
-    found = weights_alone(Allocation(plan=plan, error=0.0, size_bytes=0))
-    for rule in found.rules:
-        assert rule.scheme.activation is None
-        assert rule.scheme.weight is None or rule.pattern.startswith(f"{DENOISER}.")
-    assert any(rule.scheme.weight is not None for rule in found.rules)
+    allocation = Allocation(plan=plan, error=0.0, size_bytes=0)
+    for activations in (False, True):
+        found = denoiser_alone(allocation, activations=activations)
+        own = [rule for rule in found.rules if rule.pattern.startswith(f"{DENOISER}.")]
+        assert any(rule.scheme.weight is not None for rule in own)
+        assert any(rule.scheme.activation is not None for rule in own) is activations
+        assert all(rule.scheme.keeps for rule in found.rules if rule not in own)
 
 
 def test_a_toolkits_weights_are_put_in_place_of_the_layers_own() -> None:

@@ -46,6 +46,8 @@ def test_captions_of_every_source_name_what_they_describe() -> None:
         ("a phone rings in a car", {"telephone"}),
         ("a cat purring", {"cat_purr"}),
         ("music", set()),
+        ("a man sings, then a woman sings", {"singing_man", "singing_woman"}),
+        ("someone walks on gravel while someone walks", {"footsteps", "footsteps_gravel"}),
     ],
 )
 def test_captions_in_anyones_words_mention_their_sources(text: str, sources: set[str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ptq.adms.audioldm import AudioLDM
+from ptq.adms.registry import lexicon_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.purposes import HeldOut, Purpose, rest_of, shares, spread
@@ -15,6 +16,7 @@ from ptq.calibration.states import StatePool, StateRecorder, all_states
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import CalibrationError, CheckpointError
 from ptq.presets import preset
+from ptq.prompts.suites import Suite, draw_suite
 from ptq.stages import CALIBRATION
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import StudyConfig
@@ -87,6 +89,10 @@ def test_what_judges_shares_no_prompt_with_what_is_fitted(tiny_adm: AudioLDM) ->
     assert (len(sensitivity), len(validation)) == (6, 10)
     texts = [*known, *sensitivity.prompts, *validation.prompts]
     assert len(set(texts)) == len(texts)
+    scenes = {p.text: p for p in draw_suite(Suite.EXPLORATION, 200, 8_000_000, lexicon_of("tiny"))}
+    drawn = [scenes[text] for text in texts[len(known) :]]
+    heard = {prompt.scene.content_hash() for prompt in drawn if prompt.scene is not None}
+    assert len(heard) == len(drawn), "nor a scene in other words"
     again = replace(held_out, apart_from=sensitivity.prompts)(Purpose.SENSITIVITY, 6)
     assert not set(again.prompts) & set(sensitivity.prompts)
 

@@ -20,8 +20,9 @@ from ptq.calibration.states import StateRecorder, StateSet
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import Cancelled
 from ptq.layers import get_layer, inventory
+from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
-from ptq.quantize import quantize_, weight_rows
+from ptq.quantize import Prepared, quantize_, quantize_layer, weight_rows
 from ptq.scheme import WeightScheme
 from ptq.sensitivity import SensitivityMeter
 
@@ -171,3 +172,71 @@ def test_an_allocated_plan_can_be_applied(
     bits = {s.scheme.weight.bits for s in found.plan.quantized if s.scheme.weight is not None}
     assert bits == {3, 8}
     quantize_(copied.parts(), found.plan)
+
+
+def measured(replay: Replay, name: str, words: str, stats: CalibrationStats) -> float:
+    """Relative squared error of what a quantized layer puts out, given what it is given."""
+    adm = replay.adm
+    parts, infos = adm.parts(), {info.name: info for info in layers_of(adm)}
+    config = QuantConfig(name="one", rules=parse_rules(f"{name} = {words}\n* = keep"))
+    (spec,) = resolve_plan(config, layers_of(adm)).quantized
+    source = get_layer(parts, name)
+    rough = quantize_layer(parts, spec, infos[name], Prepared(stats=stats, weights={}))
+    seen: list[Tensor] = []
+    with watching(parts, {name: seen.append}):
+        replay({"denoiser"})
+    bias = source.bias
+    assert isinstance(bias, Tensor)
+    constant = bias.reshape(-1, *(1,) * (seen[0].ndim - 2)) if seen[0].ndim > 3 else bias
+    signal = noise = 0.0
+    with torch.no_grad():
+        for values in seen:
+            exact = source(values)
+            noise += float((exact - rough(values)).square().sum())
+            signal += float((exact - constant).square().sum())
+    return noise / signal
+
+
+def meter_of(replay: Replay, name: str) -> SensitivityMeter:
+    layers = layers_of(replay.adm)
+    config = QuantConfig(name="one", rules=parse_rules(f"{name} = w8a8\n* = keep"))
+    base = resolve_plan(config, layers)
+    stats = observe_states(replay, Observation(sites=sites_to_watch(base, layers)))
+    return SensitivityMeter(replay=replay, fitting=replay, stats=stats, base=base, calibration="c")
+
+
+@pytest.mark.parametrize("loud_half", [0, 1])
+def test_the_noise_of_activations_is_the_layers_own(
+    tiny_adm: AudioLDM, replay: Replay, loud_half: int
+) -> None:
+    adm = copy.deepcopy(tiny_adm)
+    info = next(i for i in layers_of(adm) if i.split is not None and i.name.endswith(".conv1"))
+    block = adm.unet.get_submodule(info.name.removeprefix("denoiser.").removesuffix(".conv1"))
+    loud = slice(0, info.split) if loud_half == 0 else slice(info.split, None)
+    heavy = slice(info.split, None) if loud_half == 0 else slice(0, info.split)
+    with torch.no_grad():  # one half is loud, and the other has the weight
+        block.norm1.weight[loud] *= 4.0
+        block.conv1.weight[:, heavy] *= 4.0
+    here = Replay(adm=adm, states=replay.states)
+    meter = meter_of(here, info.name)
+    words = "w8 channel a6"
+    closed = meter.output((words,)).errors[info.name][words]
+    assert closed == pytest.approx(measured(here, info.name, words, meter.stats), rel=0.25)
+
+
+def test_a_corrected_bias_takes_its_share_back(replay: Replay) -> None:
+    name = next(i.name for i in layers_of(replay.adm) if i.name.endswith("to_out.0"))
+    meter = meter_of(replay, name)
+    plain, debiased = "w2 channel", "w2 channel debias"
+    found = meter.output((plain, debiased)).errors[name]
+    assert found[debiased] < 0.99 * found[plain]
+    for words in (plain, debiased):
+        assert found[words] == pytest.approx(measured(replay, name, words, meter.stats), rel=0.02)
+
+
+def test_layers_measured_apart_make_up_for_nobody(replay: Replay) -> None:
+    name = "denoiser.mid_block.resnets.0.conv1"
+    meter = meter_of(replay, name)
+    apart, alone = "w3 channel brecq", "w3 channel adaround"
+    for found in (meter.output((apart, alone)), meter.prediction((apart, alone))):
+        assert found.errors[name][apart] == found.errors[name][alone]

@@ -1,13 +1,16 @@
 """Prompts outside of what a model was made for: each slice is what its name says."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ptq.errors import ConfigError
 from ptq.prompts import slices
-from ptq.prompts.coverage import source_coverage
+from ptq.prompts.coverage import named_sources, source_coverage
 from ptq.prompts.lexicon import default_lexicon
+from ptq.prompts.scene import Distance, Pace, Pitch
 from ptq.prompts.slices import Slice, draw_slice, each_slice
 from ptq.prompts.suites import Suite, draw_suite, suite_of
 
@@ -67,11 +70,34 @@ def test_shapes_of_the_short_and_the_shouted() -> None:
     assert all(p.text == p.text.upper() for p in draw_slice(Slice.SHOUTED, COUNT, 1))
 
 
-def test_misspelt_prompts_hold_the_letters_of_a_prompt_in_another_order() -> None:
-    texts = {"".join(sorted(p.text)) for p in draw_slice(Slice.MISSPELT, 3, 1)}
-    assert len(texts) == 3
-    known = {p.text for p in draw_suite(Suite.FINAL, 200, 1)}
-    assert not known & {p.text for p in draw_slice(Slice.MISSPELT, COUNT, 1)}
+def test_misspelt_prompts_hold_the_letters_of_their_scene_in_another_order() -> None:
+    for seed in range(COUNT):
+        right, wrong = (
+            draw(np.random.default_rng(seed), LEXICON)
+            for draw in (slices._ordinary, slices._misspelt)
+        )
+        assert wrong.scene == right.scene
+        assert sorted(wrong.text) == sorted(right.text)
+        assert wrong.text != right.text
+    assert len({prompt.text for prompt in draw_slice(Slice.MISSPELT, 3, 1)}) == 3
+
+
+def test_prompts_say_what_their_slice_is_named_for() -> None:
+    def texts(kind: Slice) -> list[str]:
+        return [prompt.text for prompt in draw_slice(kind, COUNT, 1)]
+
+    assert all(re.search(r" (two|three|five) times|only once", t) for t in texts(Slice.COUNTING))
+    assert all(re.search(r"without any sound|and no |but not ", t) for t in texts(Slice.NEGATION))
+    for text in (*texts(Slice.NEGATION), *texts(Slice.REVERSED_ORDER)):
+        assert len(named_sources(text, LEXICON)) == 2, text
+    assert all(re.search(r"before|after", text) for text in texts(Slice.REVERSED_ORDER))
+    assert all(re.search(r"loud|quiet|threshold", text) for text in texts(Slice.LOUDNESS))
+    assert all(re.search(r"[<{*\[]", text) for text in texts(Slice.MARKUP))
+    for prompt in draw_slice(Slice.RARE_MANNERS, COUNT, 1):
+        assert prompt.scene is not None
+        for event in prompt.scene.events:
+            unsaid = {Pace.UNSAID, Pitch.UNSAID, Distance.UNSAID}
+            assert not unsaid & {event.pace, event.pitch, event.distance}
 
 
 def test_written_texts_come_again_only_when_all_were_there() -> None:

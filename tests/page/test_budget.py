@@ -20,7 +20,7 @@ from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
 from ptq.config import format_rules, parse_rules
 from ptq.errors import CheckpointError, ConfigError
-from ptq.layer_spec import LayerInfo
+from ptq.layer_spec import DENOISER, LayerInfo
 from ptq.presets import preset
 from ptq.scheme import Rounding
 from ptq.sensitivities import Sensitivities
@@ -120,10 +120,18 @@ def test_the_page_plans_within_a_budget(workbench: Workbench, table: Sensitiviti
     box, figure, choices = results.show_front("tiny", None)
     assert box.visible
     assert len(figure.data[0].x) == len(choices.choices)
-    opened = results.open_point("tiny", "before", 0)
-    assert opened != "before"
-    assert results.open_point("tiny", "before", None) == "before"
-    assert results.open_point("tiny", "before", 99) == "before"
+    own = "denoiser.conv_in = keep\n* = w8a8\n"
+    opened, name = results.open_point("tiny", own, 0)
+    assert name == "ptq4adm"
+    assert opened.startswith("# within ")
+    again, _ = results.open_point("tiny", opened, 1)
+    kept = "# the rules before:\n# denoiser.conv_in = keep\n# * = w8a8\n"
+    assert again.endswith(kept), "nothing is lost, however many are opened"
+    assert opened != again
+    for known in (format_rules(preset("w4a8").rules), again.removesuffix(kept)):
+        assert "# the rules before" not in results.open_point("tiny", known, 0)[0]
+    for missing in (None, 99):
+        assert results.open_point("tiny", own, missing) == (gr.skip(), gr.skip())
 
 
 def test_a_model_without_a_table_has_no_budget(tiny_folder: Path, tmp_path: Path) -> None:
@@ -184,6 +192,33 @@ def test_a_budget_leaves_what_the_own_rules_decide(
         assert (bits[kept], bits[named]) == (16, 6)
     with pytest.raises(ConfigError, match="take one of them out"):
         Budget("* = keep", layers, table)
+
+
+@pytest.mark.parametrize("pattern", ["denoiser.*.resnets.*", "denoiser.mid_block.*"])
+def test_own_rules_that_every_layer_is_taken_from_are_no_error(
+    pattern: str, layers: tuple[LayerInfo, ...], table: Sensitivities
+) -> None:
+    budget = Budget(f"{pattern} = w6 asym\n* = w8a8\n", layers, table)
+    for size in budget.limits_mb:
+        text = budget.rules(size + 1e-6)
+        assert draft_plan(text, layers).problems == ()
+        assert Budget(text, layers, table).rules(size + 1e-6) == text
+
+
+def test_a_budget_rounds_by_the_visitors_own_method(
+    layers: tuple[LayerInfo, ...], table: Sensitivities
+) -> None:
+    rows = table.errors.items()
+    words = {"w3 channel": "w3 channel gptq", "w8 channel": "w8 channel"}
+    errors = {name: {words[w]: row["w8 channel"] / int(w[1]) for w in words} for name, row in rows}
+    found = replace(table, errors=errors)
+    for own, method in (("w6 adaround", Rounding.ADAROUND), ("w6", Rounding.GPTQ)):
+        budget = Budget(f"* = {own}\n", layers, found)
+        plan = draft_plan(budget.rules(budget.limits_mb[0]), layers).plan
+        assert plan is not None
+        own_part = [s.scheme.weight for s in plan.layers if s.part == DENOISER]
+        found_methods = {w.rounding for w in own_part if w is not None and w.bits == 3}
+        assert found_methods == {method}
 
 
 def test_the_slider_follows_the_rules_and_keeps_them(workbench: Workbench) -> None:
