@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,20 @@ class ClipBank:
     settings: SamplingSettings = SETTINGS
 
     def _path(self, index: int) -> Path:
-        start = index // _BLOCK * _BLOCK
-        prompts = self.prompts[start : start + _BLOCK]
+        # The number is part of the noise: a block's clips are its own wherever its prompts recur.
+        return self._folders[index // _BLOCK] / f"{index:04d}.flac"
+
+    @cached_property
+    def _folders(self) -> tuple[Path, ...]:
+        """One for each block."""
+        starts = range(0, len(self.prompts), _BLOCK)
+        return tuple(self._folder(self.prompts[start : start + _BLOCK]) for start in starts)
+
+    def _folder(self, prompts: tuple[str, ...]) -> Path:
         asked = json.dumps([prompts, asdict(self.settings)])
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-        folder = f"{self.name}-{len(prompts)}-{self.seed}-{digest}"
-        # The number is part of the noise: a block's clips are its own wherever its prompts recur.
-        return CACHE / self.adm.source_hash[:12] / folder / f"{index:04d}.flac"
+        name = f"{self.name}-{len(prompts)}-{self.seed}-{digest}"
+        return CACHE / self.adm.source_hash[:12] / name
 
     def clips(self) -> list[AudioClip]:
         """Generate what is missing, a process a core, then read everything."""

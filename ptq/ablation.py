@@ -2,7 +2,8 @@
 
 Errors of single layers, measured at single states, say nothing of how a trajectory carries them
 on, nor of layers that make each other worse. Each group, a block's layers of one kind, is
-quantized alone, clips are sampled from the same noise, and the final latents compared.
+quantized alone, clips are sampled from the same noise, and the final latents compared. Decoded
+clips are not: that would take most of a study for every group.
 """
 
 import copy

@@ -41,7 +41,10 @@ _REVERSALS = ("before {b}, {a}", "{b}, but {a} before that", "{b} after {a}")
 
 
 class Slice(enum.Enum):
-    """In which way a prompt is unlike those that a model was made for."""
+    """In which way a prompt is unlike those that a model was made for.
+
+    Sounds that a model does not know are of every family, music and speech among them.
+    """
 
     UNKNOWN_SOURCES = "sounds it does not know"
     MANY_EVENTS = "four or five events"
