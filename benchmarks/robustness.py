@@ -142,30 +142,39 @@ class RobustnessBench:
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print what pairs differ by, beside the calibrated condition, and how they drift apart."""
-    base = {row["preset"]: row for row in rows if row["condition"] == CALIBRATED}
+    """Print what pairs differ by, beside the calibrated condition, and how long clips drift."""
+    found = {(row["condition"], row["preset"]): row for row in rows}
+    names = list(dict.fromkeys(row["condition"] for row in rows))
     apart = [
         (
-            row["condition"],
-            row["preset"],
-            _median(row, "latent_sqnr_db", 1),
-            _change(row, base[row["preset"]]),
-            _median(row, "log_mel_l1_db", 2),
-            _median(row, "divergence_index", 3),
+            name,
+            *(
+                cell
+                for row, base in ((found[name, p], found[CALIBRATED, p]) for p in PRESETS)
+                for cell in (
+                    _median(row, "latent_sqnr_db", 1),
+                    _change(row, base),
+                    _median(row, "divergence_index", 3),
+                )
+            ),
         )
-        for row in rows
+        for name in names
     ]
-    header = ("condition", "preset", "latent SQNR", "change, 95 % interval", "log-mel gap")
-    print(table((*header, "divergence index"), apart))
+    columns = ("latent SQNR, dB", "change of the mean, 95 % interval", "divergence index")
+    header = [f"{preset}: {column}" for preset in PRESETS for column in columns]
+    print(table(("condition", *header), apart))
     drifting = [
-        (row["condition"], row["preset"], *(_median(row, key, 2) for key in DRIFTS)) for row in rows
+        (name, preset, *(_median(found[name, preset], key, 2) for key in DRIFTS))
+        for name in (CALIBRATED, *(name for name in names if name.endswith(" s")))
+        for preset in PRESETS
     ]
     print(table(("condition", "preset", *DRIFTS.values()), drifting))
 
 
 def _median(row: Mapping[str, Any], key: str, digits: int) -> str:
     found = row[key]
-    return "n/a" if found is None else f"{found['median']:.{digits}f}"
+    # No minus before a zero.
+    return "n/a" if found is None else f"{round(found['median'], digits) + 0.0:.{digits}f}"
 
 
 def _change(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
@@ -181,7 +190,7 @@ def _change(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
     else:
         found = statistics.ttest_ind(here, there, equal_var=False, nan_policy="omit")
     low, high = found.confidence_interval(0.95)
-    return f"{np.nanmean(here) - np.nanmean(there):+.1f} ({low:+.1f} … {high:+.1f}) dB"
+    return f"{np.nanmean(here) - np.nanmean(there):+.1f} ({low:+.1f} … {high:+.1f})"
 
 
 if __name__ == "__main__":
