@@ -7,8 +7,8 @@ its abstract: 4-bit weights and 8-bit activations where layers bear them). The r
 the time and class embeddings. Which layers bear four bits, measured sensitivities say: in the
 embedded model attention and the second layer of a feed-forward block mind them most and hold a
 quarter of the weights; up samplers and projections of time, which other quantizers of denoisers
-spare, bear them. All store the text encoder, the VAE and the vocoder with 8-bit weights per channel, except ``fp``.
-Every rule is optional: no architecture has all the layers named here.
+spare, bear them. All store the text encoder, the VAE and the vocoder with 8-bit weights per
+channel, except ``fp``. Every rule is optional: no architecture has all the layers named here.
 """
 
 from collections.abc import Mapping
