@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.rules import draft_plan, made_optional
+from app.rules import made_optional
 from ptq.allocate import Allocation, Allocator
 from ptq.config import QuantConfig, QuantRule, format_rules, parse_rules
 from ptq.errors import ConfigError
@@ -77,16 +77,15 @@ class Budget:
         """
         found = self._allocator(round(megabytes * MEGABYTE))
         specs = zip(found.plan.layers, self._plan.layers, strict=True)
+        planned = ((s.name, b.scheme, _rounded_as(b.scheme, s.scheme)) for s, b in specs)
         changed = tuple(
-            QuantRule(pattern=spec.name, scheme=_rounded_as(before.scheme, spec.scheme))
-            for spec, before in specs
-            if spec.scheme != before.scheme
+            QuantRule(pattern=name, scheme=scheme)
+            for name, before, scheme in planned
+            if scheme != before
         )
         text = f"# within {megabytes:.2f} MB\n{format_rules(changed)}{_END}\n"
-        whole = text + self._rules
         # Rules that now decide nothing are no error.
-        is_sound = draft_plan(whole, self._layers).plan is not None
-        return whole if is_sound else text + made_optional(self._rules)
+        return made_optional(text + self._rules, self._layers)
 
     def sensitivity(self) -> Mapping[str, float]:
         """Error of each measured layer at the coarsest scheme it was measured with."""

@@ -44,7 +44,7 @@ def apply_edit(text: str, edit: LayerEdit, layers: Sequence[LayerInfo]) -> str:
         if line.rule is None or line.rule.pattern not in shadowed
     ]
     edited = join_lines([*fresh, *kept])
-    return edited if draft_plan(edited, layers).plan is not None else made_optional(edited)
+    return made_optional(edited, layers)
 
 
 def with_rounding(text: str, rounding: Rounding) -> str:

@@ -1,7 +1,8 @@
 """Rules as a visitor writes them: read line by line, checked against the layers of a model."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from ptq.config import QuantConfig, QuantRule, format_rule, format_rules, parse_rules
@@ -13,6 +14,7 @@ from ptq.presets import PRESETS
 _MAX_CHARACTERS = 60_000
 _MAX_LINE_CHARACTERS = 300
 _MOST_PROBLEMS = 8
+_OPTIONAL = re.compile(r"\boptional\b")
 _SET_ASIDE = "# the rules before:"
 
 
@@ -110,12 +112,18 @@ def _guilty_line(text: str, error: ConfigError) -> int | None:
     return min(found, key=lambda number: found[number]) if found else None
 
 
-def made_optional(text: str) -> str:
-    """The same rules, of which those that others took every layer from are no error any more."""
-    lines = [
-        format_rule(replace(line.rule, optional=True)) if line.rule else line.text
-        for line in rule_lines(text)
-    ]
+def made_optional(text: str, layers: Sequence[LayerInfo]) -> str:
+    """The same rules, of which those that others took every layer from are no error any more.
+
+    Rules that cannot be followed for another reason stay as they are.
+    """
+    lines = [line.text for line in rule_lines(text)]
+    while problems := draft_plan(join_lines(lines), layers).problems:
+        place = problems[0].line
+        if place is None or _OPTIONAL.search(lines[place - 1].partition("#")[0]):
+            return text
+        rule, sign, remark = lines[place - 1].partition("#")
+        lines[place - 1] = f"{rule.rstrip()} optional" + f"  {sign}{remark}" * bool(sign)
     return join_lines(lines)
 
 

@@ -13,6 +13,7 @@ from app.handlers.results import ResultsHandlers
 from app.handlers.run import RunHandlers
 from app.settings import Settings
 from app.tabs.configure import build_configure
+from app.tabs.draft import keep_draft
 from app.tabs.listen import build_listen
 from app.tabs.results import build_results
 from app.tabs.run import build_run, wire_run
@@ -30,7 +31,6 @@ Squeeze an audio diffusion model into fewer bits, layer by layer, and hear what 
 _CACHE_S = (3600, 24 * 3600)
 _TOKEN_KEY = "ptq4adm-visitor"
 _TOKEN_CIPHER = "ptq4adm"
-_DRAFT_KEY = "ptq4adm-draft"
 
 
 def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
@@ -67,16 +67,7 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
         ).then(open_configure, None, tabs, **QUIET)
         configure.go.click(open_run, None, tabs, **QUIET)
         run.open_results.click(open_results, None, tabs, **QUIET)
-        remembered = gr.BrowserState(None, storage_key=_DRAFT_KEY, secret=_TOKEN_CIPHER)
-        page.load(configuring.restore, remembered, configure.inputs, **QUIET)
-        gr.on(
-            [control.change for control in configure.inputs],
-            None,
-            configure.inputs,
-            remembered,
-            js="(...values) => [values]",
-            **QUIET,
-        )
+        keep_draft(page, configure.inputs, workbench.settings)
         page.load(running.attach, token, [token, *run.watched, *lists], **QUIET)
         _add_endpoints(ApiHandlers(workbench))
     return page

@@ -97,7 +97,9 @@ class Cells:
     def _candidates(self, prompts: str, seed: int) -> Candidates:
         settings = CalibrationSettings(prompts=RECORDED, covering=PROMPTS[prompts], seed=seed)
         recorder = StateRecorder(adm=self.adm, settings=self.settings, seed=seed, batch_size=_BATCH)
-        pool = recorder.record(calibration_prompts(self.adm, settings))
+        # Covering ones come with the null prompt; what is compared is the choice of the others.
+        chosen = dict.fromkeys((*calibration_prompts(self.adm, settings), ""))
+        pool = recorder.record(tuple(chosen))
         everything = all_states(pool)
         # Measured once, for whichever strategy asks and in whatever order.
         found = measure_signatures(Replay(adm=self.adm, states=StateSet.of(pool, everything)))

@@ -9,35 +9,27 @@ takes to measure sensitivities anew stands beside it. What is finished is kept.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 from app.handlers.configure import ConfigureHandlers
 from app.settings import Settings
 from app.workbench import Workbench
+from benchmarks.cost_case import Case
 from benchmarks.records import earlier, write_results
-from benchmarks.stage_peaks import StagePeaks
 from ptq.adms.loading import load_adm
-from ptq.adms.registry import find_adm, lexicon_of
-from ptq.config import QuantConfig, parse_rules
-from ptq.metrics.embed.ear import find_ear
-from ptq.presets import preset
-from ptq.prompts.suites import Suite, draw_suite
+from ptq.adms.registry import find_adm
 from ptq.report_markdown import table
 from ptq.shipped_sensitivities import SENSITIVITIES_FOLDER
-from ptq.study import run_study
-from ptq.study_config import CalibrationSettings, StudyConfig
 from ptq.study_events import Stage
 
-_SEED = 2
 _HALF = "denoiser.up_blocks.* = w4 asym group mse gptq a8\n* = keep\n"
 _STAGES = tuple(
     stage.value
@@ -46,61 +38,6 @@ _STAGES = tuple(
         *(Stage.ESTIMATE, Stage.SECOND_SEED, Stage.SCORE),
     )
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One study: what is varied against the first."""
-
-    preset: str = "ptq4adm"
-    rules: str = ""
-    prompts: int = 4
-    steps: int = 20
-    calibration: str = "uniform"
-    covering: bool = False
-    calibration_prompts: int = 4
-    calibration_states: int = 40
-
-    @property
-    def title(self) -> str:
-        """The case in a table."""
-        plan = "half of the layers" if self.rules else self.preset
-        prompts = "covering" if self.covering else "drawn"
-        return (
-            f"{plan}, {self.prompts} prompts, {self.steps} steps, {self.calibration_states}"
-            f" {self.calibration} states of {self.calibration_prompts} {prompts} prompts"
-        )
-
-    def config(self, adm: str) -> StudyConfig:
-        """The study.
-
-        Its calibration has another seed than the default, which ships and would cost nothing.
-        """
-        rules = parse_rules(self.rules) if self.rules else preset(self.preset).rules
-        drawn = draw_suite(Suite.FINAL, self.prompts, 0, lexicon_of(adm))
-        return StudyConfig(
-            adm=adm,
-            quant=QuantConfig(name=self.preset, rules=rules),
-            prompts=tuple(prompt.text for prompt in drawn),
-            steps=self.steps,
-            calibration=CalibrationSettings(
-                strategy=self.calibration,
-                covering=self.covering,
-                prompts=self.calibration_prompts,
-                states=self.calibration_states,
-                seed=_SEED,
-            ),
-        )
-
-    def flags(self) -> list[str]:
-        """What the command line is told of the same calibration."""
-        return [
-            *("--calibration", self.calibration),
-            "--covering" if self.covering else "--no-covering",
-            *("--calibration-prompts", str(self.calibration_prompts)),
-            *("--calibration-states", str(self.calibration_states)),
-            *("--calibration-seed", str(_SEED)),
-        ]
 
 
 # Both of the paper's choices, as small as they make sense.
@@ -125,7 +62,8 @@ def main() -> None:
     parser.add_argument("--adm", default="mini-audioldm")
     arguments = parser.parse_args()
     model = load_adm(find_adm(arguments.adm)).source_hash
-    what = {"adm": arguments.adm, "model": model, "cores": len(os.sched_getaffinity(0))}
+    cores = len(os.sched_getaffinity(0))
+    what = {"adm": arguments.adm, "model": model, "cores": cores, "memory": "by stage"}
     known = earlier("cost", what)
     rows, whole = list(known.get("rows", [])), dict(known.get("whole", {}))
     for case in CASES:
@@ -181,22 +119,11 @@ def _timed(*command: str) -> float:
 
 
 def _measured(adm: str, case: Case) -> dict[str, Any]:
-    """One study in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_study, (adm, case))
-
-
-def _study(adm_id: str, case: Case) -> dict[str, Any]:
-    adm, peaks = load_adm(find_adm(adm_id)), StagePeaks()
-    with tempfile.TemporaryDirectory() as folder:
-        report = run_study(
-            case.config(adm_id), adm, runs=Path(folder), ear=find_ear(), on_event=peaks
-        )
-    return {
-        "seconds": dict(report.timings_s),
-        "peak_bytes": peaks.finish(),
-        "layers": sum(layer.executed != "float" for layer in report.layers),
-    }
+    """One study in a process of its own, which imports what a study needs and no more."""
+    command = [sys.executable, "-m", "benchmarks.cost_case", adm, json.dumps(asdict(case))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

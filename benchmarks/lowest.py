@@ -2,9 +2,10 @@
 
 Each method is a ladder of plans of fewer and fewer bits. The lowest plan that passes paired gates
 is found by bisection on suite A: few pairs, and limits that were fixed before anything was
-measured. Those plans alone are then scored on suite B, once, with the prompts, noise and banks of
-``benchmarks.claim``, and their verdicts are corrected for their number (Holm). Bits count all that
-is stored for the denoiser, scales included. Finished probes and plans are kept.
+measured on this suite. Those plans alone are then scored on suite B, once, with the prompts, noise
+and banks of ``benchmarks.claim``, and their verdicts are corrected for their number (Holm); a plan
+that fails there leaves its method without an answer. Bits count all that is stored for the
+denoiser, scales and norms included. Finished probes and plans are kept.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from benchmarks.claim import FRESH, Q_DIFFUSION, REST, calibration_of
 from benchmarks.clips import SETTINGS, ClipBank
 from benchmarks.presets import PlanBench, fd_cells
 from benchmarks.records import earlier, write_results
+from benchmarks.sizes import denoiser_bytes
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
@@ -224,12 +226,13 @@ class Results:
         row: dict[str, Any] = {"method": method, "clips": clips}
         if plan is not None and config is not None:
             weights = sum(info.parameters for info in layers if info.part == DENOISER)
+            size = denoiser_bytes(self.adm, plan)
             bank = final.bank(clips, final.quantized_by(config))
             full, second = final.bank("fp", self.adm), final.bank("fp", self.adm, 1)
             row |= {
                 "name": config.name,
                 "nominal_bits": plan.weight_bits_mean(layers, DENOISER),
-                "stored_bits": 8 * plan.size_bytes(layers, DENOISER) / weights,
+                "stored_bits": 8 * size / weights,
                 **final.scores(full, second, bank),
             }
         self.rows.append(row)

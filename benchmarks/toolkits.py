@@ -49,7 +49,7 @@ NAMES = (*TOOLKITS, ONNX)
 # Whatever a toolkit raises is its own, but for a wish to stop.
 _FAILURES = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
-    *(RuntimeError, TypeError, ValueError, PTQError),
+    *(RuntimeError, SystemExit, TypeError, ValueError, PTQError),
 )
 
 
@@ -76,7 +76,11 @@ def main() -> None:
         version = _version(toolkit)
         if version is None:
             print(f"Left out: {toolkit} is not installed; see benchmarks/toolkits.txt.")
-        elif not any(row["toolkit"] == f"{toolkit} {version}" for row in rows):
+            continue
+        name = f"{toolkit} {version}"
+        known = [row for row in rows if row["toolkit"] == name]
+        if not known or any("failed" in row for row in known):
+            rows = [row for row in rows if row["toolkit"] != name]
             rows += _tried(contest, toolkit, version)
             write_results("toolkits", {**what, "rows": rows})
     show(rows)
@@ -86,10 +90,12 @@ def _tried(contest: "Contest", toolkit: str, version: str) -> list[dict[str, Any
     """A toolkit's rows, the last of which may say how it failed: others are still to come."""
     name, rows = f"{toolkit} {version}", list[dict[str, Any]]()
     try:
-        rows += contest.rows(toolkit, version)
+        for row in contest.rows(toolkit, version):
+            rows.append(row)
     except _FAILURES as error:
-        print(f"{name} failed: {error!r}")
-        rows.append({"name": name, "failed": repr(error)})
+        failed = f"PTQ4ADM in the bytes of {toolkit}" if rows else name
+        print(f"{failed} failed: {error!r}")
+        rows.append({"name": failed, "failed": repr(error)})
     return [{"toolkit": name, **row} for row in rows]
 
 

@@ -68,7 +68,8 @@ class StudyContext:
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
-        """Add the time of a stage to the run's timings, across resumed sessions."""
+        """Tell of a stage that begins, and add its time to the run's, across resumed sessions."""
+        self.tell(stage, 0, 1)
         start = time.monotonic()
         try:
             yield

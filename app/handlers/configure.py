@@ -1,7 +1,6 @@
 """What the Configure tab does."""
 
 import math
-from dataclasses import fields
 from typing import Any
 
 import gradio as gr
@@ -12,7 +11,6 @@ from app.components.notice import NoticeValue
 from app.handlers.explain import explained, warn
 from app.present import grid_value, plan_summary, rule_notice, word_notice
 from app.rule_edits import apply_edit, with_rounding
-from app.study_request import StudyRequest
 from app.workbench import Workbench
 from ptq.adms.registry import AdmState
 from ptq.config import format_rules
@@ -124,16 +122,6 @@ class ConfigureHandlers:
         except ConfigError as error:
             warn(error)
         return rules, *self.check_rules(adm, rules)
-
-    @explained
-    def restore(self, saved: list[Any] | None) -> list[Any]:
-        """What the visitor had written before the page was reloaded."""
-        controls = len(fields(StudyRequest))
-        if not isinstance(saved, list) or len(saved) != controls:
-            return [gr.skip()] * controls
-        # A model may be gone since.
-        known = saved[0] in {card.id for card in self.workbench.adms()}
-        return [saved[0] if known else gr.skip(), *saved[1:]]
 
     @explained
     def check_prompts(self, adm: str, prompts: str) -> NoticeValue:

@@ -101,7 +101,10 @@ def test_events_come_in_order_and_name_files_that_exist(
     assert stages[0] is Stage.PLAN
     assert stages[-1] is Stage.REPORT
     assert set(stages) == set(Stage)
-    assert all(0 < event.done <= event.total for event in events)
+    assert all(0 <= event.done <= event.total for event in events)
+    first = {event.stage: event for event in reversed(events)}
+    timed = set(Stage) - {Stage.PLAN, Stage.REPORT}
+    assert all(first[stage].done == 0 for stage in timed), "told as it begins"
     assert all(event.artefact.exists() for event in events if event.artefact is not None)
     last = {event.stage: event for event in events}
     assert all(event.done == event.total for event in last.values())

@@ -12,7 +12,7 @@ from app.figures.front import front
 from app.handlers.configure import ConfigureHandlers
 from app.handlers.results import ResultsHandlers
 from app.rule_edits import with_rounding
-from app.rules import draft_plan
+from app.rules import draft_plan, made_optional
 from app.settings import Settings
 from app.ui import build_ui
 from app.workbench import Workbench
@@ -205,6 +205,19 @@ def test_own_rules_that_every_layer_is_taken_from_are_no_error(
         assert Budget(text, layers, table).rules(size + 1e-6) == text
 
 
+def test_only_rules_that_decide_nothing_become_optional_and_remarks_stay(
+    layers: tuple[LayerInfo, ...],
+) -> None:
+    text = "denoiser.* = w8\ndenoiser.mid_block.* = w6  # try\nvae.* = w6  # mine\n"
+    found = made_optional(text, layers)
+    assert found == text.replace("w6  # try", "w6 optional  # try")
+    assert draft_plan(found, layers).problems == ()
+    wrong = "denoiser.elsewhere = w8\ndenoiser.* = w9\n"
+    assert made_optional("denoiser.* = w6 g7\n", layers) == "denoiser.* = w6 g7\n"
+    with pytest.raises(ConfigError):
+        made_optional(wrong, layers)
+
+
 def test_a_budget_rounds_by_the_visitors_own_method(
     layers: tuple[LayerInfo, ...], table: Sensitivities
 ) -> None:
@@ -212,6 +225,8 @@ def test_a_budget_rounds_by_the_visitors_own_method(
     words = {"w3 channel": "w3 channel gptq", "w8 channel": "w8 channel"}
     errors = {name: {words[w]: row["w8 channel"] / int(w[1]) for w in words} for name, row in rows}
     found = replace(table, errors=errors)
+    same = Budget("* = w3 channel adaround\n", layers, found)
+    assert "w3" not in same.rules(same.limits_mb[0]).partition("# end")[0], "nothing differs"
     for own, method in (("w6 adaround", Rounding.ADAROUND), ("w6", Rounding.GPTQ)):
         budget = Budget(f"* = {own}\n", layers, found)
         plan = draft_plan(budget.rules(budget.limits_mb[0]), layers).plan
