@@ -161,10 +161,12 @@ def _row(bench: PlanBench, name: str, alike: int) -> dict[str, Any]:
     plan, layers = bench.plan(name), layers_of(bench.adm)
     row = bench.row(name)
     few = replace(bench, prompts=bench.prompts[:alike])
-    clips = "fp" if name == "fp" else few.clips_name(plan)
-    full, second = few.bank("fp", few.adm), few.bank("fp", few.adm, 1)
-    # All of these clips are there by now, whichever model made them.
-    on_few = few.scores(full, second, few.bank(clips, few.adm))
+    on_few = row
+    if len(few.prompts) < len(bench.prompts):
+        clips = "fp" if name == "fp" else few.clips_name(plan)
+        full, second = few.bank("fp", few.adm), few.bank("fp", few.adm, 1)
+        # All of these clips are there by now, whichever model made them.
+        on_few = few.scores(full, second, few.bank(clips, few.adm))
     return {
         **row,
         "alike": {key: on_few.get(key) for key in ("n", "increase_pct", "ci95_pct", "verdict")},

@@ -11,7 +11,7 @@ from ptq.audio import AudioClip
 from ptq.banks import Ear
 from ptq.errors import MetricError
 from ptq.metrics import rms_db, sqnr_db
-from ptq.scoring import score_pair
+from ptq.scoring import embedding_scores, score_pair
 
 Samples = NDArray[np.float32]
 Figures = Mapping[str, Sequence[float | None]]
@@ -26,7 +26,6 @@ DRIFTS: Mapping[str, str] = MappingProxyType(
     }
 )
 _THIRDS = 3
-_TINY = 1e-9
 
 
 class Bank(Protocol):
@@ -75,25 +74,20 @@ def summary(values: Sequence[float | None]) -> dict[str, float] | None:
 
 
 def _divergence(ear: Ear, full: Bank, second: Bank, quantized: Bank) -> Sequence[float | None]:
-    """How far pairs are apart in what is heard, 1 being as far as another seed."""
-    banks = (full, second, quantized)
-    a, b, c = (_heard(ear, [clip.samples for clip in bank.clips()]) for bank in banks)
-    unit, apart = 1.0 - (a * b).sum(axis=1), 1.0 - (a * c).sum(axis=1)
-    # Equal clips of two seeds give no unit, as those of an empty prompt might be.
-    return [
-        float(gap / one) if one > _TINY and np.isfinite(gap) else None
-        for gap, one in zip(apart, unit, strict=True)
-    ]
-
-
-def _heard(ear: Ear, samples: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Embeddings of unit length; NaN for a clip that is not finite, which has no place."""
-    sound = [bool(np.isfinite(clip).all()) for clip in samples]
-    finite = [clip if ok else np.zeros_like(clip) for clip, ok in zip(samples, sound, strict=True)]
-    found = ear.embed(finite).astype(np.float64)
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _TINY)
-    found[~np.array(sound)] = np.nan
+    """How far pairs are apart in what is heard; ``None`` for a clip that is not finite."""
+    banks = [[clip.samples for clip in bank.clips()] for bank in (full, second, quantized)]
+    rows = [i for i, three in enumerate(zip(*banks, strict=True)) if _are_finite(three)]
+    found: list[float | None] = [None] * len(banks[0])
+    if rows:
+        a, b, c = (ear.embed([bank[i] for i in rows]) for bank in banks)
+        index = embedding_scores(a, b, c)[1]
+        for row, value in zip(rows, index.tolist(), strict=True):
+            found[row] = value
     return found
+
+
+def _are_finite(clips: Sequence[Samples]) -> bool:
+    return all(bool(np.isfinite(clip).all()) for clip in clips)
 
 
 def _sqnr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float | None:
@@ -105,7 +99,7 @@ def _sqnr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> f
 
 def _gain(measure: Callable[[Samples], float], full: Samples, quantized: Samples) -> float:
     """What a quantized clip has more of; NaN where one is not finite."""
-    if not np.isfinite([full, quantized]).all():
+    if not _are_finite((full, quantized)):
         return float("nan")
     return measure(quantized) - measure(full)
 

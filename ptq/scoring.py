@@ -70,8 +70,15 @@ def pair_embedding_scores(found: Embeddings) -> tuple[NDArray[np.float64], NDArr
 
     The index is NaN where both full-precision clips of a prompt are alike: it has no unit there.
     """
-    cosine = np.asarray(embedding_cosine(found.full, found.quantized))
-    seed = np.asarray(embedding_cosine(found.full, found.second))
+    return embedding_scores(found.full, found.second, found.quantized)
+
+
+def embedding_scores(
+    full: NDArray[np.floating], second: NDArray[np.floating], quantized: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of embeddings alone, ``(n, dim)`` each."""
+    cosine = np.asarray(embedding_cosine(full, quantized))
+    seed = np.asarray(embedding_cosine(full, second))
     # Rounding puts the cosine of equal clips a hair above 1; a distance is never negative.
     apart, seeds_apart = np.maximum(1.0 - cosine, 0.0), np.maximum(1.0 - seed, 0.0)
     index, has_unit = np.full(len(apart), np.nan), seeds_apart > _ALIKE
