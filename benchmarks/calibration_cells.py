@@ -15,6 +15,7 @@ from benchmarks.clips import SETTINGS
 from benchmarks.latents import sampled_latents
 from benchmarks.presets import PlanBench
 from ptq.adms.base import AudioDiffusionModel, layers_of
+from ptq.adms.placed import accelerator, placed
 from ptq.adms.sampling import SamplingSettings
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import sites_to_watch
@@ -96,13 +97,14 @@ class Cells:
 
     def _candidates(self, prompts: str, seed: int) -> Candidates:
         settings = CalibrationSettings(prompts=RECORDED, covering=PROMPTS[prompts], seed=seed)
-        recorder = StateRecorder(adm=self.adm, settings=self.settings, seed=seed, batch_size=_BATCH)
+        adm = placed(self.adm, accelerator())
+        recorder = StateRecorder(adm=adm, settings=self.settings, seed=seed, batch_size=_BATCH)
         # Covering ones come with the null prompt; what is compared is the choice of the others.
         chosen = dict.fromkeys((*calibration_prompts(self.adm, settings), ""))
         pool = recorder.record(tuple(chosen))
         everything = all_states(pool)
         # Measured once, for whichever strategy asks and in whatever order.
-        found = measure_signatures(Replay(adm=self.adm, states=StateSet.of(pool, everything)))
+        found = measure_signatures(Replay(adm=adm, states=StateSet.of(pool, everything)))
 
         def measure(states: NDArray[np.int64]) -> Signatures:
             return found.of(rows_of(everything, states))

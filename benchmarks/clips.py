@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.placed import accelerator, placed
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip, read_generated, write_clip
 from ptq.generation import GenerationRequest, Generator
@@ -22,7 +24,7 @@ from ptq.memory import keep_freed_memory
 
 CACHE = Path("runs") / "benchmarks"
 SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
-_BATCH, _BLOCK = 8, 512
+_BATCH, _GPU_BATCH, _BLOCK = 8, 16, 512
 _LOOK_S = 2.0
 
 
@@ -33,6 +35,7 @@ class ClipBank:
     They are found again by the full-precision weights, the name, which says the plan, prompts, seed
     and settings: after a change to how a plan is carried out, delete ``runs/benchmarks`` and the
     results. They lie in blocks: a longer list begins with the clips that a shorter one left.
+    Those of a GPU, where there is one, lie apart: pairs are of one device.
     """
 
     name: str
@@ -55,14 +58,27 @@ class ClipBank:
         asked = json.dumps([prompts, asdict(self.settings)])
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
         name = f"{self.name}-{len(prompts)}-{self.seed}-{digest}"
-        return CACHE / self.adm.source_hash[:12] / name
+        return self._cache / name
+
+    @property
+    def _cache(self) -> Path:
+        made_on = accelerator().type
+        model = self.adm.source_hash[:12]
+        return CACHE / (model if made_on == "cpu" else f"{model}-{made_on}")
 
     def clips(self) -> list[AudioClip]:
-        """Generate what is missing, a process a core, then read everything."""
+        """Generate what is missing, on a GPU or a process a core, then read everything.
+
+        Two benchmarks may ask for the same clips: the second waits for the first.
+        """
         n = len(self.prompts)
-        missing = sum(not self._path(i).exists() for i in range(n))
-        if missing:
-            self._generate(missing)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._cache / f"{self.name}-{self.seed}.lock"):
+            there = frozenset(i for i in range(n) if self._path(i).exists())
+            if len(there) < n and accelerator().type == "cpu":
+                self._generate(n - len(there))
+            elif len(there) < n:
+                self._make(placed(self.adm, accelerator()), _GPU_BATCH, there)
         return [read_generated(self._path(i)) for i in range(n)]
 
     def _generate(self, missing: int) -> None:
@@ -97,8 +113,11 @@ class ClipBank:
         skip = frozenset(
             i for i in range(n) if i // _BATCH % count != index or self._path(i).exists()
         )
+        self._make(self.adm, _BATCH, skip)
+
+    def _make(self, adm: AudioDiffusionModel, batch: int, skip: frozenset[int]) -> None:
         request = GenerationRequest(prompts=self.prompts, seed=self.seed, settings=self.settings)
-        for clip in Generator(adm=self.adm, batch_size=_BATCH)(request, skip=skip):
+        for clip in Generator(adm=adm, batch_size=batch)(request, skip=skip):
             # The clip is written last: where it exists, its latents do.
             path = self._path(clip.sample_id)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,8 @@ class OnnxDenoiser(nn.Module):
             options.intra_op_num_threads = torch.get_num_threads()
             self._session = runtime.InferenceSession(str(self.path), options)
         inputs = _inputs(sample, float(timestep), class_labels)
-        return SimpleNamespace(sample=torch.from_numpy(self._session.run(None, inputs)[0]))
+        predicted = torch.from_numpy(self._session.run(None, inputs)[0])
+        return SimpleNamespace(sample=predicted.to(sample.device))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the session, which no other process can use."""
@@ -122,9 +123,9 @@ def _export(adm: AudioLDM, path: Path) -> None:
 
 def _inputs(sample: Tensor, timestep: float, labels: Tensor) -> dict[str, NDArray[np.float32]]:
     return {
-        "sample": sample.numpy(),
+        "sample": sample.cpu().numpy(),
         "timestep": np.array([timestep], dtype=np.float32),
-        "class_labels": labels.numpy(),
+        "class_labels": labels.cpu().numpy(),
     }
 
 

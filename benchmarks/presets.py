@@ -22,6 +22,7 @@ from benchmarks.records import earlier, write_results
 from benchmarks.sizes import size_of, values_of
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import accelerator, device_name
 from ptq.adms.registry import ADMS_FOLDER, find_adm
 from ptq.banks import Banks, embed_banks
 from ptq.calibration.calibrator import Calibration
@@ -32,11 +33,13 @@ from ptq.presets import PRESETS
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report_markdown import megabytes, number, table
+from ptq.scheme import Rounding
 from ptq.scoring import family_increases, fd_record, median_of, pair_embedding_scores, score_pair
 from ptq.study_config import CalibrationSettings
 
 SCORES = ADMS_FOLDER.parent / "scores"
 SEED = 100
+_LEARNT = (Rounding.ADAROUND, Rounding.BRECQ)
 HEADER = (
     "preset",
     "size",
@@ -171,15 +174,21 @@ class PlanBench:
 
     def quantized_by(self, config: QuantConfig) -> AudioDiffusionModel:
         """The model quantized by any rules."""
-        return quantized_copy(self.adm, config, self.calibration)
+        weights = (rule.scheme.weight for rule in config.rules)
+        learns = any(weight is not None and weight.rounding in _LEARNT for weight in weights)
+        # What is learnt takes minutes on a CPU; everything else is at home there.
+        device = accelerator() if learns else None
+        return quantized_copy(self.adm, config, self.calibration, device)
 
     def scores(self, full: ClipBank, second: ClipBank, quantized: ClipBank) -> dict[str, Any]:
         """Distances, verdict and medians over pairs."""
+        # First those that nobody else makes: another process may be at the others meanwhile.
+        made = tuple(quantized.clips())
         banks = Banks(
             prompts=full.prompts,
             full=tuple(full.clips()),
             second=tuple(second.clips()),
-            quantized=tuple(quantized.clips()),
+            quantized=made,
         )
         heard = banks.at(banks.finite_rows())
         found = embed_banks(self.ear, heard)
@@ -190,6 +199,7 @@ class PlanBench:
             for a, b, both in zip(banks.full, banks.quantized, latents, strict=True)
         ]
         return {
+            "device": device_name(),
             "latent_sqnr_db": _median([p.latent_sqnr_db for p in pairs]),
             "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
             "divergence_index": median_of(pair_embedding_scores(found)[1]),

@@ -39,6 +39,11 @@ class QuantizedWeight:
             values -= spread(self.zero_point.float(), self.blocks)
         return values.mul_(spread(self.scale.float(), self.blocks))
 
+    def cpu(self) -> "QuantizedWeight":
+        """Return the same weight in the CPU's memory."""
+        zero_point = None if self.zero_point is None else self.zero_point.cpu()
+        return replace(self, codes=self.codes.cpu(), scale=self.scale.cpu(), zero_point=zero_point)
+
     def grid(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point of every single weight, float32 (rows, columns)."""
         scale = spread(self.scale.float(), self.blocks).expand(self.codes.shape)

@@ -18,7 +18,7 @@ MAX_ENTRY_LINES = 10
 MAX_COMMAND_LINES = 15
 # Today's numbers: lower them when one goes, never raise them without saying why in the commit.
 MAX_NOQA = 28
-MAX_TYPE_IGNORE = 14
+MAX_TYPE_IGNORE = 16
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 EVENTS = {
     *("click", "change", "input", "submit", "select", "load", "unload", "tick", "upload", "edit"),

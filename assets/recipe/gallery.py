@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 
 from ptq.adms.base import AudioDiffusionModel, layers_of
+from ptq.adms.placed import placed
 from ptq.adms.sampling import SamplingSettings
 from ptq.audio import AudioClip
 from ptq.banks import Banks, Ear, embed_banks
@@ -84,14 +86,25 @@ def _uniform_plan(adm: AudioDiffusionModel) -> QuantPlan:
 
 
 def quantized_copy(
-    adm: AudioDiffusionModel, config: QuantConfig, calibration: Calibration
+    adm: AudioDiffusionModel,
+    config: QuantConfig,
+    calibration: Calibration,
+    device: torch.device | None = None,
 ) -> AudioDiffusionModel:
-    """A quantized copy of a model."""
+    """A quantized copy of a model.
+
+    Args:
+        adm: The model.
+        config: Rules for it.
+        calibration: What statistics and rounding rest on.
+        device: Where rounding that looks at data computes, the CPU if left out.
+    """
     plan = plan_of(adm, config)
     states = calibration.sets[Purpose.RECONSTRUCTION]
-    weights = rounded_weights(Replay(adm=adm, states=states), plan, calibration.stats)
-    other = copy.deepcopy(adm)
-    quantize_(other.parts(), plan, calibration.stats, weights=weights)
+    there = adm if device is None else placed(adm, device)
+    weights = rounded_weights(Replay(adm=there, states=states), plan, calibration.stats)
+    other, here = copy.deepcopy(adm), {name: weight.cpu() for name, weight in weights.items()}
+    quantize_(other.parts(), plan, calibration.stats, weights=here)
     return other
 
 

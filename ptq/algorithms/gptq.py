@@ -96,7 +96,7 @@ def _feedback(moment: Tensor) -> Tensor | None:
         damped.diagonal().add_(added * mean)
         factor, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
         if not failed:
-            eye = torch.eye(len(factor), dtype=factor.dtype)
+            eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
             inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
             found: Tensor = inverse.flip(0, 1).float()
             return found

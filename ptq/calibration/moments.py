@@ -52,7 +52,7 @@ class MomentObserver:
 
     def __init__(self, layer: nn.Module, info: LayerInfo) -> None:
         self._layer, self._info = layer, info
-        self._sum = torch.zeros((info.row, info.row))
+        self._sum = torch.zeros((info.row, info.row), device=next(layer.parameters()).device)
         self._count = 0
 
     def __call__(self, values: Tensor) -> None:

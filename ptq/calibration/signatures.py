@@ -120,7 +120,7 @@ def _channel_norms(rows: Tensor, channels: int, info: LayerInfo) -> NDArray[np.f
     if info.grouped or info.weight_shape[1] != channels:  # transposed: all channels alike
         return np.ones(channels, dtype=np.float32)
     squares = rows.float().square().reshape(len(rows), channels, -1)
-    found: NDArray[np.float32] = squares.sum(dim=(0, 2)).sqrt().numpy()
+    found: NDArray[np.float32] = squares.sum(dim=(0, 2)).sqrt().cpu().numpy()
     return found
 
 
@@ -150,10 +150,10 @@ class _SiteObserver:
                 self.means = np.zeros_like(self.peaks)
         rows = [self._places[sample, context.step] for sample in context.sample_ids]
         branches = len(rows) // len(set(rows))
-        np.maximum.at(self.peaks, rows, flat.abs().amax(dim=2).numpy())
-        np.add.at(self.shapes, rows, _shapes(flat).numpy() / branches)
+        np.maximum.at(self.peaks, rows, flat.abs().amax(dim=2).cpu().numpy())
+        np.add.at(self.shapes, rows, _shapes(flat).cpu().numpy() / branches)
         if self._in_the_middle:
-            np.add.at(self.means, rows, flat.mean(dim=2).numpy() / branches)
+            np.add.at(self.means, rows, flat.mean(dim=2).cpu().numpy() / branches)
 
 
 def _shapes(flat: Tensor) -> Tensor:
