@@ -22,6 +22,7 @@ from benchmarks.latents import sampled_latents
 from benchmarks.records import earlier, write_results
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import accelerator, device_name, placed
 from ptq.adms.registry import find_adm
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import Calibration, Calibrator
@@ -99,7 +100,7 @@ class ActivationBench:
         tenth, median = (float(v) for v in np.percentile(found, [10, 50]))
         row = {"activations": activations, "calibration": calibration}
         print(row, median, tenth, flush=True)
-        return {**row, "latent_sqnr_db": median, "worst_tenth_db": tenth}
+        return {**row, "device": device_name(), "latent_sqnr_db": median, "worst_tenth_db": tenth}
 
     def with_activations(self, words: str) -> QuantConfig:
         """The preset, layer by layer, with other activations where it quantizes them."""
@@ -116,8 +117,9 @@ class ActivationBench:
     @cached_property
     def _calibrations(self) -> Mapping[str, Calibration]:
         plan = plan_of(self.adm, self.with_activations("a8 t10"))
+        there = placed(self.adm, accelerator())
         return {
-            name: Calibrator(adm=self.adm, sampling=SETTINGS, wanted=wanted)(plan)
+            name: Calibrator(adm=there, sampling=SETTINGS, wanted=wanted)(plan)
             for name, wanted in CALIBRATIONS.items()
         }
 
@@ -133,7 +135,8 @@ class ActivationBench:
         return self._sampled(self.adm)
 
     def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
-        return sampled_latents(adm, SETTINGS, self.pairs, _SEED, noise=_SEED)
+        there = placed(adm, accelerator())
+        return sampled_latents(there, SETTINGS, self.pairs, _SEED, noise=_SEED)
 
 
 def _activation(words: str, kind: LayerKind) -> ActivationScheme | None:

@@ -1,6 +1,6 @@
 """Does each contribution of PTQ4ADM help? Prompts, states and set sizes, everything else alike.
 
-``python -m benchmarks.calibration [--seeds 3] [--sizes 32 64 128 256] [--pairs 64] [--clips 512]``
+``python -m benchmarks.calibration [--seeds 1 2 3] [--sizes 32 64 …] [--pairs 64] [--clips 512]``
 
 Static 8-bit activations per tensor with 4-bit weights rounded by GPTQ are where calibration can
 matter; dynamic activations with rounding to nearest are the negative control, which must not change
@@ -36,6 +36,7 @@ from benchmarks.clips import SETTINGS
 from benchmarks.presets import PlanBench, fd_cells
 from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import device_name
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.banks import ear_id
 from ptq.metrics.embed.ear import Ear, find_ear
@@ -57,7 +58,7 @@ CORNERS = tuple(
 def main() -> None:
     """Measure what is missing, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--pairs", type=int, default=64, help="0 leaves the latents out")
     parser.add_argument("--clips", type=int, default=512, help="0 leaves the corners' FD out")
@@ -74,9 +75,9 @@ def main() -> None:
     rows, corners = list(known.get("rows", [])), list(known.get("corners", []))
     cells = Cells(adm=adm, pairs=arguments.pairs)
     done = {key_of(row) for row in rows}
-    wanted = cells_of(range(1, arguments.seeds + 1), arguments.sizes)
+    wanted = cells_of(arguments.seeds, arguments.sizes)
     for cell, scores in cells.rows([cell for cell in wanted if cell not in done]):
-        rows.append({**asdict(cell), **scores})
+        rows.append({**asdict(cell), "device": device_name(), **scores})
         print(rows[-1], flush=True)
         _write(what, rows, corners)
     if arguments.clips:

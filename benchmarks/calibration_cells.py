@@ -97,14 +97,15 @@ class Cells:
 
     def _candidates(self, prompts: str, seed: int) -> Candidates:
         settings = CalibrationSettings(prompts=RECORDED, covering=PROMPTS[prompts], seed=seed)
-        adm = placed(self.adm, accelerator())
-        recorder = StateRecorder(adm=adm, settings=self.settings, seed=seed, batch_size=_BATCH)
+        recorder = StateRecorder(
+            adm=self._there, settings=self.settings, seed=seed, batch_size=_BATCH
+        )
         # Covering ones come with the null prompt; what is compared is the choice of the others.
         chosen = dict.fromkeys((*calibration_prompts(self.adm, settings), ""))
         pool = recorder.record(tuple(chosen))
         everything = all_states(pool)
         # Measured once, for whichever strategy asks and in whatever order.
-        found = measure_signatures(Replay(adm=adm, states=StateSet.of(pool, everything)))
+        found = self._signatures(StateSet.of(pool, everything))
 
         def measure(states: NDArray[np.int64]) -> Signatures:
             return found.of(rows_of(everything, states))
@@ -132,27 +133,35 @@ class Cells:
         return self._known[key]
 
     def _scores(self, quantized: AudioDiffusionModel) -> dict[str, float]:
-        said = Replay(adm=quantized, states=self._validation).predictions()
+        there = placed(quantized, accelerator())
+        said = Replay(adm=there, states=self._validation).predictions()
         scores = {"prediction_sqnr_db": sqnr_db(self._said, said)}
         if self.pairs:
-            found = self._sampled_by(quantized)
+            found = self._sampled_by(there)
             each = [sqnr_db(a, b) for a, b in zip(self._latents, found, strict=True)]
             scores["latent_sqnr_db"] = float(np.median(each))
         return scores
 
     @cached_property
+    def _there(self) -> AudioDiffusionModel:
+        """The full-precision model where it is fastest; rounding stays on the CPU."""
+        return placed(self.adm, accelerator())
+
+    def _signatures(self, states: StateSet) -> Signatures:
+        return measure_signatures(Replay(adm=self._there, states=states))
+
+    @cached_property
     def _held_out(self) -> StatePool:
         drawn = draw_suite(Suite.EXPLORATION, _VALIDATION_PROMPTS, _VALIDATION_SEED)
         recorder = StateRecorder(
-            adm=self.adm, settings=self.settings, seed=_VALIDATION_SEED, batch_size=_BATCH
+            adm=self._there, settings=self.settings, seed=_VALIDATION_SEED, batch_size=_BATCH
         )
         return recorder.record([prompt.text for prompt in drawn])
 
     @cached_property
     def _met(self) -> Signatures:
         """What layers are given along the held-out trajectories."""
-        everything = StateSet.of(self._held_out, all_states(self._held_out))
-        return measure_signatures(Replay(adm=self.adm, states=everything))
+        return self._signatures(StateSet.of(self._held_out, all_states(self._held_out)))
 
     def _reach(self, candidates: Candidates, chosen: NDArray[np.int64]) -> dict[str, float]:
         """What the chosen states reach of what layers are given along held-out trajectories."""
@@ -181,7 +190,7 @@ class Cells:
 
     @cached_property
     def _said(self) -> torch.Tensor:
-        return Replay(adm=self.adm, states=self._validation).predictions()
+        return Replay(adm=self._there, states=self._validation).predictions()
 
     def _sampled_by(self, adm: AudioDiffusionModel) -> torch.Tensor:
         seed = _VALIDATION_SEED
@@ -189,7 +198,7 @@ class Cells:
 
     @cached_property
     def _latents(self) -> torch.Tensor:
-        return self._sampled_by(self.adm)
+        return self._sampled_by(self._there)
 
 
 def digest_of(adm: AudioDiffusionModel) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of
 from benchmarks.clips import SETTINGS
-from benchmarks.presets import PlanBench, fd_cells, finished_rows
+from benchmarks.presets import PlanBench, fd_cells, finished_rows, show_notes
 from benchmarks.records import write_results
 from benchmarks.sizes import denoiser_bytes, denoiser_reduction_pct, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel, layers_of
@@ -153,6 +153,7 @@ def main() -> None:
     found = _ordered(configs, rows)
     path = write_results("claim", {**what, "presets": found})
     print(table(HEADER, [_cells(row) for row in found]))
+    show_notes(found)
     print(path)
 
 

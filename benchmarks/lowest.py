@@ -20,7 +20,7 @@ from scipy import stats as statistics
 from benchmarks.allocations import allocator_of
 from benchmarks.claim import FRESH, Q_DIFFUSION, REST, calibration_of
 from benchmarks.clips import SETTINGS, ClipBank
-from benchmarks.presets import PlanBench, fd_cells
+from benchmarks.presets import PlanBench, fd_cells, show_notes
 from benchmarks.records import earlier, write_results
 from benchmarks.sizes import denoiser_bytes
 from ptq.adms.base import AudioDiffusionModel, layers_of
@@ -287,6 +287,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in sorted(rows, key=lambda row: row.get("stored_bits", float("inf")))
     ]
     print(table((*header, "p, Holm"), cells))
+    show_notes(rows, "method")
 
 
 if __name__ == "__main__":

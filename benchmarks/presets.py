@@ -85,6 +85,7 @@ def main() -> None:
         SCORES.mkdir(exist_ok=True)
         (SCORES / f"{adm.id}.json").write_text(json.dumps(scores, indent=1) + "\n")
     print(table(HEADER, [cells(row) for row in scores["presets"]]))
+    show_notes(scores["presets"])
     print(path)
 
 
@@ -220,6 +221,13 @@ def fd_cells(row: Mapping[str, Any]) -> tuple[str, str]:
         return "n/a", "n/a"
     low, high = (round(bound, 1) + 0.0 for bound in row["ci95_pct"])  # no minus before a zero
     return f"{row['increase_pct']:.2f} %", f"{low:+.1f} … {high:+.1f} %"
+
+
+def show_notes(rows: Sequence[Mapping[str, Any]], key: str = "name") -> None:
+    """Print why verdicts are no better, by what the rows are called."""
+    for row in rows:
+        for note in row.get("notes", ()):
+            print(f"{row[key]}: {note}")
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:

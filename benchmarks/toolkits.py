@@ -24,7 +24,7 @@ from benchmarks.calibration_cells import digest_of
 from benchmarks.claim import FRESH
 from benchmarks.clips import CACHE, SETTINGS, ClipBank
 from benchmarks.onnx_denoiser import onnx_denoiser
-from benchmarks.presets import PlanBench, fd_cells
+from benchmarks.presets import PlanBench, fd_cells, show_notes
 from benchmarks.records import earlier, write_results
 from benchmarks.sizes import bytes_beside, denoiser_bytes
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
@@ -245,6 +245,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         if "failed" not in row
     ]
     print(table((*header, "latent SQNR", "divergence index"), cells))
+    show_notes(rows)
     for row in rows:
         if "failed" in row or "does" in row:
             print(f"{row['name']}: {row.get('failed', row.get('does'))}")
