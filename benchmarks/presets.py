@@ -9,7 +9,7 @@ that the page shows.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,10 +24,12 @@ from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
 from ptq.adms.placed import accelerator, device_name
 from ptq.adms.registry import ADMS_FOLDER, find_adm
+from ptq.audio import AudioClip
 from ptq.banks import Banks, embed_banks
 from ptq.calibration.calibrator import Calibration
 from ptq.config import QuantConfig
 from ptq.metrics.embed.ear import Ear, find_ear
+from ptq.metrics.levels import clip_flags, rms_db
 from ptq.plan import QuantPlan
 from ptq.presets import PRESETS
 from ptq.prompts.grammar import Prompt
@@ -39,6 +41,7 @@ from ptq.study_config import CalibrationSettings
 
 SCORES = ADMS_FOLDER.parent / "scores"
 SEED = 100
+_DIGITAL_SILENCE_DB = -200.0  # JSON knows no infinity
 _LEARNT = (Rounding.ADAROUND, Rounding.BRECQ)
 HEADER = (
     "preset",
@@ -205,9 +208,20 @@ class PlanBench:
             "log_mel_l1_db": _median([p.log_mel_l1_db for p in pairs]),
             "divergence_index": median_of(pair_embedding_scores(found)[1]),
             "family_increase_pct": family_increases(self.ear, heard, found),
+            "newly_silent_db": newly_silent(heard.full, heard.quantized),
             "notes": list(notes),
             **({} if record is None else asdict(record)),
         }
+
+
+def newly_silent(full: Iterable[AudioClip], quantized: Iterable[AudioClip]) -> list[list[float]]:
+    """Levels of the pairs that only quantization made silent, in dB re full scale.
+
+    The gate counts them; whether a clip fell silent or lay at the limit is for the reader.
+    """
+    pairs = ((a.samples, b.samples) for a, b in zip(full, quantized, strict=True))
+    fallen = ((a, b) for a, b in pairs if clip_flags(b).silent and not clip_flags(a).silent)
+    return [[max(rms_db(samples), _DIGITAL_SILENCE_DB) for samples in pair] for pair in fallen]
 
 
 def _median(values: Sequence[float | None]) -> float | None:
@@ -228,6 +242,8 @@ def show_notes(rows: Sequence[Mapping[str, Any]], key: str = "name") -> None:
     for row in rows:
         for note in row.get("notes", ()):
             print(f"{row[key]}: {note}")
+        for before, after in row.get("newly_silent_db", ()):
+            print(f"{row[key]}: a clip fell from {before:.1f} to {after:.1f} dB.")
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from benchmarks.claim import methods
 from benchmarks.cost import CASES
 from benchmarks.lowest import METHODS, OURS, holm, ladder, lowest, p_value
 from benchmarks.onnx_denoiser import OnnxDenoiser
+from benchmarks.presets import newly_silent
 from benchmarks.robustness import CALIBRATED, conditions
 from benchmarks.stage_peaks import StagePeaks
 from benchmarks.toolkit_weights import with_weights
@@ -25,6 +26,7 @@ from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
 from ptq.allocate import Allocation
+from ptq.audio import AudioClip
 from ptq.config import QuantConfig, parse_rules
 from ptq.layer_spec import DENOISER
 from ptq.plan import resolve_plan
@@ -175,3 +177,13 @@ def test_an_exported_denoiser_travels_without_its_session() -> None:
     denoiser = OnnxDenoiser(Path("int8.onnx"), None)
     denoiser._session = lambda: None  # nothing that another process could be sent
     assert pickle.loads(pickle.dumps(denoiser))._session is None
+
+
+def test_clips_that_fell_silent_are_told_with_their_levels() -> None:
+    steps = ((0.1, 0.1), (0.001_2, 0.000_9), (0.000_5, 0.0))  # the last was silent before
+    banks = [
+        [AudioClip(samples=np.full(100, level, np.float32), sample_rate_hz=16_000) for level in row]
+        for row in zip(*steps, (0.1, 0.0), strict=True)
+    ]
+    found = newly_silent(*banks)
+    assert found == [pytest.approx([-58.4, -60.9], abs=0.1), pytest.approx([-20.0, -200.0])]
