@@ -4,13 +4,13 @@ Text, noise, solver and guidance stay on the CPU: what is drawn does not depend 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ptq.adms.base import AudioDiffusionModel, AudioSpec, Conditioning
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.wrapped import WrappedModel
 
 _HEAVY = ("denoiser", "vae", "vocoder")
 
@@ -35,8 +35,8 @@ def placed(adm: AudioDiffusionModel, device: torch.device) -> AudioDiffusionMode
     return adm if device.type == "cpu" else Placed(adm, device)
 
 
-class Placed:
-    """The ADM protocol for a copy of a model on another device; tensors come and go on the CPU.
+class Placed(WrappedModel):
+    """A copy of a model on another device; tensors come and go on the CPU.
 
     Args:
         adm: The model, which stays where it is.
@@ -44,55 +44,21 @@ class Placed:
     """
 
     def __init__(self, adm: AudioDiffusionModel, device: torch.device) -> None:
-        self._adm, self._device = copy.deepcopy(adm), device
-        self.id, self.family = adm.id, adm.family
-        self.spec: AudioSpec = adm.spec
-        self.source_hash = adm.source_hash
-        for name, part in self._adm.parts().items():
+        super().__init__(copy.deepcopy(adm))
+        self._device = device
+        for name, part in self.parts().items():
             if name in _HEAVY:
                 part.to(device)
-
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Modules by part, the heavy ones on the device."""
-        return self._adm.parts()
-
-    def splits(self) -> Mapping[str, int]:
-        """As the model's."""
-        return self._adm.splits()
-
-    def latent_shape(self, batch: int, seconds: float) -> tuple[int, ...]:
-        """As the model's."""
-        return self._adm.latent_shape(batch, seconds)
-
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """As the model's, on the CPU."""
-        return self._adm.encode(prompts)
-
-    def schedule(self, steps: int) -> Sequence[float]:
-        """As the model's."""
-        return self._adm.schedule(steps)
 
     def denoise(self, x: Tensor, t: float, conditioning: Mapping[str, Tensor]) -> Tensor:
         """As the model's, computed on the device."""
         there = {key: value.to(self._device) for key, value in conditioning.items()}
-        return self._adm.denoise(x.to(self._device), t, there).cpu()
-
-    def guide(self, uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
-        """As the model's, on the CPU."""
-        return self._adm.guide(uncond, cond, scale)
-
-    def step(self, prediction: Tensor, t: float, x: Tensor, noise: Tensor | None) -> Tensor:
-        """As the model's, on the CPU."""
-        return self._adm.step(prediction, t, x, noise)
-
-    def caching(self) -> AbstractContextManager[object]:
-        """As the model's."""
-        return self._adm.caching()
+        return super().denoise(x.to(self._device), t, there).cpu()
 
     def decode(self, x: Tensor) -> Tensor:
         """As the model's, computed on the device."""
-        return self._adm.decode(x.to(self._device)).cpu()
+        return super().decode(x.to(self._device)).cpu()
 
     def vocode(self, mel: Tensor) -> Tensor:
         """As the model's, computed on the device."""
-        return self._adm.vocode(mel.to(self._device)).cpu()
+        return super().vocode(mel.to(self._device)).cpu()

@@ -5,18 +5,18 @@ itself, and predictions are averaged where windows overlap, weighted towards the
 (MultiDiffusion, Bar-Tal et al. 2023, arXiv 2302.08113).
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ptq.adms.base import AudioDiffusionModel, Conditioning
+from ptq.adms.base import AudioDiffusionModel
+from ptq.adms.wrapped import WrappedModel
 
 _FRAMES = 2  # the axis of (batch, channels, frames, mels)
 
 
-class TiledModel:
+class TiledModel(WrappedModel):
     """An ADM whose denoiser is run window by window; everything else is the model's own.
 
     Args:
@@ -28,11 +28,9 @@ class TiledModel:
     def __init__(
         self, adm: AudioDiffusionModel, window_seconds: float, overlap: float = 0.5
     ) -> None:
-        self._adm = adm
+        super().__init__(adm)
         self._window = adm.latent_shape(1, window_seconds)[_FRAMES]
         self._hop = max(1, round(self._window * (1.0 - overlap)))
-        self.id, self.family = adm.id, adm.family
-        self.spec, self.source_hash = adm.spec, adm.source_hash
 
     def denoise(self, x: Tensor, t: float, conditioning: Mapping[str, Tensor]) -> Tensor:
         """One prediction for latents of any length."""
@@ -50,46 +48,6 @@ class TiledModel:
     def _starts(self, frames: int) -> list[int]:
         last = frames - self._window
         return sorted({*range(0, last, self._hop), last})
-
-    def parts(self) -> Mapping[str, nn.Module]:
-        """The model's own."""
-        return self._adm.parts()
-
-    def splits(self) -> Mapping[str, int]:
-        """The model's own."""
-        return self._adm.splits()
-
-    def latent_shape(self, batch: int, seconds: float) -> tuple[int, ...]:
-        """The model's own."""
-        return self._adm.latent_shape(batch, seconds)
-
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """The model's own."""
-        return self._adm.encode(prompts)
-
-    def schedule(self, steps: int) -> Sequence[float]:
-        """The model's own."""
-        return self._adm.schedule(steps)
-
-    def guide(self, uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
-        """The model's own."""
-        return self._adm.guide(uncond, cond, scale)
-
-    def step(self, prediction: Tensor, t: float, x: Tensor, noise: Tensor | None) -> Tensor:
-        """The model's own."""
-        return self._adm.step(prediction, t, x, noise)
-
-    def caching(self) -> AbstractContextManager[object]:
-        """The model's own."""
-        return self._adm.caching()
-
-    def decode(self, x: Tensor) -> Tensor:
-        """The model's own."""
-        return self._adm.decode(x)
-
-    def vocode(self, mel: Tensor) -> Tensor:
-        """The model's own."""
-        return self._adm.vocode(mel)
 
 
 def _triangle(length: int) -> Tensor:
