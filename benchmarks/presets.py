@@ -180,9 +180,9 @@ class PlanBench:
         """The model quantized by any rules."""
         weights = (rule.scheme.weight for rule in config.rules)
         learns = any(weight is not None and weight.rounding in _LEARNT for weight in weights)
-        # What is learnt takes minutes on a CPU; everything else is at home there.
-        device = accelerator() if learns else None
-        return quantized_copy(self.adm, config, self.calibration, device)
+        if learns:  # which takes minutes on a CPU; everything else is at home there
+            return quantized_copy(self.adm, config, self.calibration, accelerator())
+        return quantized_copy(self.adm, config, self.calibration)
 
     def scores(self, full: ClipBank, second: ClipBank, quantized: ClipBank) -> dict[str, Any]:
         """Distances, verdict and medians over pairs."""

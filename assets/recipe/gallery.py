@@ -64,6 +64,7 @@ def plan_of(adm: AudioDiffusionModel, config: QuantConfig) -> QuantPlan:
 
 
 _DEFAULT = CalibrationSettings()
+_CPU = torch.device("cpu")
 
 
 def calibrate(
@@ -89,7 +90,7 @@ def quantized_copy(
     adm: AudioDiffusionModel,
     config: QuantConfig,
     calibration: Calibration,
-    device: torch.device | None = None,
+    device: torch.device = _CPU,
 ) -> AudioDiffusionModel:
     """A quantized copy of a model.
 
@@ -97,12 +98,12 @@ def quantized_copy(
         adm: The model.
         config: Rules for it.
         calibration: What statistics and rounding rest on.
-        device: Where rounding that looks at data computes, the CPU if left out.
+        device: Where rounding that looks at data computes.
     """
     plan = plan_of(adm, config)
     states = calibration.sets[Purpose.RECONSTRUCTION]
-    there = adm if device is None else placed(adm, device)
-    weights = rounded_weights(Replay(adm=there, states=states), plan, calibration.stats)
+    replay = Replay(adm=placed(adm, device), states=states)
+    weights = rounded_weights(replay, plan, calibration.stats)
     other, here = copy.deepcopy(adm), {name: weight.cpu() for name, weight in weights.items()}
     quantize_(other.parts(), plan, calibration.stats, weights=here)
     return other

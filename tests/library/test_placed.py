@@ -112,3 +112,14 @@ def test_states_are_described_the_same(tiny_adm: AudioLDM, calibration: Calibrat
     for name, peaks in expected.peaks.items():
         assert alike(found.peaks[name], peaks)
         assert alike(found.sensitivity[name], expected.sensitivity[name])
+
+
+def test_the_stand_in_fails_as_a_gpu_does() -> None:
+    here = torch.ones(3)
+    with elsewhere() as device:
+        there = here.to(device)
+        assert float((there * 2).cpu().sum()) == 6.0
+        with pytest.raises(RuntimeError, match="two devices"):
+            there.add(here)
+        with pytest.raises((RuntimeError, TypeError)):
+            there.numpy()
