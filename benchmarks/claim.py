@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
-from benchmarks.allocations import allocator_of
+from benchmarks.allocations import allocator_of, rebuilt
 from benchmarks.clips import SETTINGS
 from benchmarks.presets import PlanBench, fd_cells, finished_rows, show_notes
 from benchmarks.records import write_results
@@ -28,7 +28,7 @@ from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.banks import ear_id
-from ptq.config import QuantConfig, format_rules, parse_rules
+from ptq.config import QuantConfig, parse_rules
 from ptq.layer_spec import DENOISER
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.presets import preset
@@ -76,7 +76,6 @@ def methods(ours: QuantConfig) -> Mapping[str, QuantConfig]:
         name: QuantConfig(name=name, rules=parse_rules(f"{text}\n{REST}"))
         for name, text in _RULES.items()
     }
-    rebuilt = format_rules(ours.rules).replace(" gptq", " brecq")
     return MappingProxyType(
         {
             "fp": preset("fp"),
@@ -84,7 +83,7 @@ def methods(ours: QuantConfig) -> Mapping[str, QuantConfig]:
             **made,
             "ptq4adm": preset("ptq4adm"),
             OURS: ours,
-            REBUILT: QuantConfig(name=REBUILT, rules=parse_rules(rebuilt)),
+            REBUILT: rebuilt(ours, REBUILT),
         }
     )
 

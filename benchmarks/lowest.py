@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import stats as statistics
 
-from benchmarks.allocations import allocator_of
-from benchmarks.claim import FRESH, Q_DIFFUSION, REST, calibration_of
+from benchmarks.allocations import allocator_of, rebuilt
+from benchmarks.claim import FRESH, OURS, Q_DIFFUSION, REBUILT, REST, calibration_of
 from benchmarks.clips import SETTINGS, ClipBank
 from benchmarks.presets import PlanBench, fd_cells, show_notes
 from benchmarks.records import earlier, write_results
@@ -54,8 +54,7 @@ _UNIFORM = MappingProxyType(
         "GPTQ in groups": "denoiser.* = w{bits} asym group mse gptq a8",
     }
 )
-OURS = "PTQ4ADM"
-METHODS = (*_UNIFORM, OURS)
+METHODS = (*_UNIFORM, OURS, REBUILT)
 _MEAN_BITS = (8.0, 7.0, 6.0, 5.5, 5.0, 4.75, 4.5, 4.25, 4.0, 3.75, 3.5, 3.25)
 
 
@@ -93,13 +92,16 @@ def main() -> None:
 
 def ladder(name: str, adm: AudioDiffusionModel) -> tuple[QuantConfig, ...]:
     """Plans of a method, most bits first."""
-    if name != OURS:
+    if name in _UNIFORM:
         rules = f"{_UNIFORM[name]} optional\n{REST}"
         return tuple(
             QuantConfig(name=f"{name} {bits}", rules=parse_rules(rules.format(bits=bits)))
             for bits in _BITS
         )
-    return tuple(_allocations(allocator_of(adm)))
+    ours = tuple(_allocations(allocator_of(adm)))
+    if name == OURS:
+        return ours
+    return tuple(rebuilt(plan, plan.name.replace(OURS, REBUILT)) for plan in ours)
 
 
 def _allocations(allocator: Allocator) -> Iterator[QuantConfig]:
