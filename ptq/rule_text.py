@@ -18,7 +18,7 @@ r"""The rules of a configuration as text, one rule a line, for people who edit t
     sym asym         weights without or with a zero point
     nearest          weights are rounded by themselves
     gptq adaround    weights are rounded by what their layer is given, if anything
-    brecq            weights of a block are rounded together by what the block puts out
+    brecq            gptq first, then weights of a block together by what the block puts out
     smooth           input channels are evened out against the weight's columns first
     smooth-time      likewise, heeding when each channel is loud
     r32              the largest 32 singular values stay in floating point, beside the codes

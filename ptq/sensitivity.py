@@ -139,7 +139,8 @@ class SensitivityMeter:
     def plan(self, words: str) -> QuantPlan:
         """All measured layers at one scheme, and nothing else.
 
-        They are measured apart, so that none may make up for others: ``brecq`` becomes AdaRound.
+        They are measured apart, so that none may make up for others: ``brecq`` becomes ``gptq``,
+        with which it begins.
         """
         scheme, sites = _alone(parse_scheme(words.split())), self._sites()
         rules = tuple(QuantRule(pattern=info.name, scheme=scheme) for info in sites)
@@ -167,7 +168,7 @@ def _alone(scheme: LayerScheme) -> LayerScheme:
     weight = scheme.weight
     if weight is None or weight.rounding is not Rounding.BRECQ:
         return scheme
-    return replace(scheme, weight=replace(weight, rounding=Rounding.ADAROUND))
+    return replace(scheme, weight=replace(weight, rounding=Rounding.GPTQ))
 
 
 @contextmanager

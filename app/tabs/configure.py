@@ -40,9 +40,9 @@ _GLOSSARY = """
 - **`mse`, `minmax`, `p99.9`**: how the range is chosen. Cutting off rare extremes makes the steps
   finer for everything else.
 - **`gptq`**: each weight is rounded so that it makes up for the rounding errors before it, as the
-  calibration prompts show them; **`adaround`** learns which way to round, and **`brecq`** does so
-  for the layers of a block together, which takes minutes. Without any, weights are rounded to
-  nearest. **`hqq`** looks for a range in which few weights are wrong.
+  calibration prompts show them; **`adaround`** learns which way to round, and **`brecq`** goes on
+  from `gptq` for the layers of a block together; both take minutes. Without any, weights are
+  rounded to nearest. **`hqq`** looks for a range in which few weights are wrong.
 - **`smooth`**, **`smooth-time`**: loud input channels are made quieter and the weights louder in
   return, which changes nothing until both are rounded. **`r32`** keeps a weight's 32 strongest
   patterns as floats beside the codes. **`debias`** takes the mean error out of a layer's output.

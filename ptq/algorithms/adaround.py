@@ -69,9 +69,12 @@ class SoftCodes:
         self._scale, self._zero_point = start.grid()
         self._limits = code_limits(scheme.bits, symmetric=scheme.symmetric)
         grid = rows / self._scale
-        self._floor = grid.floor()
-        share = ((grid - self._floor - _GAMMA) / (_ZETA - _GAMMA)).clamp(_EDGE, 1 - _EDGE)
-        self.logits = torch.logit(share).requires_grad_()
+        self._begin(grid.floor(), grid - grid.floor())
+
+    def _begin(self, floor: Tensor, shares: Tensor) -> None:
+        self._floor = floor
+        inner = ((shares - _GAMMA) / (_ZETA - _GAMMA)).clamp(_EDGE, 1 - _EDGE)
+        self.logits = torch.logit(inner).requires_grad_()
 
     def shares(self) -> Tensor:
         """How far each code lies on the way from the lower neighbour to the upper, 0 to 1."""

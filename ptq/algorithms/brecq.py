@@ -6,6 +6,10 @@ their annealing are AdaRound's; Q-Diffusion (Li et al. 2023, arXiv 2302.04304) u
 diffusion models. The error of a block is its mean square, as there, and not weighted by the Fisher
 information of the loss, as BRECQ has it: a diffusion model has no labels. The block's inputs are
 those of the full-precision model, and the step sizes of activations are not learnt.
+
+The papers take twenty thousand steps from rounding to nearest. The two hundred that two cores can
+afford do not come near GPTQ from there: a block begins with what its layers' own rounding found,
+and every code may move to the neighbour on the weight's other side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +25,9 @@ from ptq.weights import QuantizedWeight
 
 ITERATIONS = 200
 _RATE = 5e-2
-_PULL = 1.0
+_PULL = 10.0
+# How far a soft code lies on the side of the one that it begins with.
+_TRUST = 0.8
 _QUIETEST = 1e-30
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -34,7 +40,7 @@ class BlockLayer:
 
     Attributes:
         rows: what the codes have to stand for (rows, columns).
-        start: its rounding to nearest.
+        start: its codes so far.
         scheme: what ``start`` was made with.
     """
 
@@ -60,6 +66,16 @@ class BlockData:
         return float(torch.stack(errors).mean())
 
 
+class _MovingCodes(SoftCodes):
+    """Codes between those of the start and the neighbours on the weight's other side."""
+
+    def __init__(self, rows: Tensor, start: QuantizedWeight, scheme: WeightScheme) -> None:
+        super().__init__(rows, start, scheme)
+        codes = start.codes.float() - self._zero_point
+        below = codes <= rows / self._scale
+        self._begin(torch.where(below, codes, codes - 1), torch.where(below, 1 - _TRUST, _TRUST))
+
+
 def brecq_codes(
     layers: Mapping[str, BlockLayer],
     data: BlockData,
@@ -77,11 +93,10 @@ def brecq_codes(
         iterations: gradient steps.
     """
     soft = {
-        name: SoftCodes(layer.rows.float(), layer.start, layer.scheme)
+        name: _MovingCodes(layer.rows.float(), layer.start, layer.scheme)
         for name, layer in layers.items()
     }
-    nearest = {name: layer.start.dequantize() for name, layer in layers.items()}
-    before = data.error(run, nearest)
+    before = data.error(run, {name: layer.start.dequantize() for name, layer in layers.items()})
     _train(soft, data, run, before, seed, iterations)
     found = {
         name: replace(layer.start, codes=soft[name].hard().to(layer.start.codes.dtype))

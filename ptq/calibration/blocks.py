@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ptq.adms.sampling import ShouldStop
-from ptq.algorithms import quantize_weight
 from ptq.algorithms.brecq import ITERATIONS, BlockData, BlockLayer, Call, brecq_codes
 from ptq.calibration.replay import Replay
 from ptq.errors import CalibrationError, Cancelled
@@ -39,6 +38,7 @@ def reconstructed_weights(
     infos: Sequence[LayerInfo],
     schemes: Mapping[str, WeightScheme],
     stats: CalibrationStats,
+    starts: Mapping[str, QuantizedWeight],
     iterations: int = ITERATIONS,
 ) -> dict[str, QuantizedWeight]:
     """Return the codes of layers that lie in blocks.
@@ -48,6 +48,7 @@ def reconstructed_weights(
         infos: Layers of blocks.
         schemes: By layer name.
         stats: Hold what input channels are divided by, where a scheme balances them.
+        starts: Codes to begin with, by layer name.
         iterations: Gradient steps a block.
 
     Raises:
@@ -70,7 +71,7 @@ def reconstructed_weights(
         layers = {
             info.name: BlockLayer(
                 rows=targets[info.name].rows,
-                start=quantize_weight(targets[info.name].rows, schemes[info.name], info.columns),
+                start=starts[info.name],
                 scheme=schemes[info.name],
             )
             for info in members[name]

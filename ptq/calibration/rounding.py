@@ -56,10 +56,10 @@ def rounded_weight(
     match scheme.rounding:
         case Rounding.NEAREST:
             return start
-        case Rounding.GPTQ:
+        # What BRECQ begins with; layers that are in no block stay with it.
+        case Rounding.GPTQ | Rounding.BRECQ:
             return gptq_codes(target.rows, start, scheme, target.moment(moment))
-        # BRECQ's layers that are in no block have nothing to be rounded together with.
-        case Rounding.ADAROUND | Rounding.BRECQ:
+        case Rounding.ADAROUND:
             seen = target.moment(moment)
             return adaround_codes(target.rows, start, scheme, seen, on_step=go_on)
         case other:
@@ -91,17 +91,16 @@ def rounded_weights(
         for spec in plan.quantized
         if spec.scheme.weight is not None and rounds_by_data(spec)
     }
-    in_blocks = [
-        infos[name]
-        for name, scheme in schemes.items()
-        if scheme.rounding is Rounding.BRECQ and block_of(name) is not None
-    ]
-    found = reconstructed_weights(replay, in_blocks, schemes, stats or {})
-    alone = [infos[name] for name in schemes if name not in found]
-    for info, moment in each_moment(replay, alone, most_bytes):
+    found = dict[str, QuantizedWeight]()
+    for info, moment in each_moment(replay, [infos[name] for name in schemes], most_bytes):
         if replay.should_stop():
             raise Cancelled(f"Stopped before {info.name} was rounded.")
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]
         target = rounding_target(rows, scheme, info, stats or {})
         found[info.name] = rounded_weight(target, scheme, info, moment, replay.should_stop)
-    return found
+    in_blocks = [
+        infos[name]
+        for name, scheme in schemes.items()
+        if scheme.rounding is Rounding.BRECQ and block_of(name) is not None
+    ]
+    return found | reconstructed_weights(replay, in_blocks, schemes, stats or {}, found)

@@ -237,6 +237,6 @@ def test_a_corrected_bias_takes_its_share_back(replay: Replay) -> None:
 def test_layers_measured_apart_make_up_for_nobody(replay: Replay) -> None:
     name = "denoiser.mid_block.resnets.0.conv1"
     meter = meter_of(replay, name)
-    apart, alone = "w3 channel brecq", "w3 channel adaround"
+    apart, alone = "w3 channel brecq", "w3 channel gptq"
     for found in (meter.output((apart, alone)), meter.prediction((apart, alone))):
         assert found.errors[name][apart] == found.errors[name][alone]
