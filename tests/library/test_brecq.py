@@ -194,10 +194,10 @@ def test_reconstruction_can_be_stopped(replay: Replay) -> None:
     assert isinstance(adm, AudioLDM)
     asked = []
 
-    def after_the_replay() -> bool:
+    def amid_the_training() -> bool:
         asked.append(1)
-        return len(asked) > 12
+        return len(asked) > 12  # what GPTQ and the two replays ask, and a few steps
 
-    stopped = Replay(adm=adm, states=replay.states, should_stop=after_the_replay)
+    stopped = Replay(adm=adm, states=replay.states, should_stop=amid_the_training)
     with pytest.raises(Cancelled, match=r"while denoiser\..* was reconstructed"):
         rounded_weights(stopped, plan_of(adm, "denoiser.down_blocks.1.resnets.* = w3 brecq"))
