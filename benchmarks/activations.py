@@ -3,18 +3,20 @@
 The weights of one preset, rounded once, with activations in floating point, ranged statically in
 every way, and ranged by each token or sample itself. Static ranges rest on the default calibration,
 on one of its size whose prompts and states are not chosen, and on a larger and a smaller one. Final
-latents are compared with full precision over pairs of suite A. Finished rows are kept.
+latents are compared with full precision over pairs of suite A, and rows with the first, pair by
+pair: their intervals speak of other prompts, not of other calibrations. Finished rows are kept.
 """
 
 import argparse
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats as statistics
 
 from assets.recipe.gallery import plan_of
 from benchmarks.clips import SETTINGS
@@ -48,7 +50,8 @@ MIXED = {
 }
 CALIBRATIONS = {
     "default": CalibrationSettings(),
-    "drawn": CalibrationSettings(strategy="uniform", covering=False),
+    # One prompt more, for the chosen ones come with the null prompt.
+    "drawn": CalibrationSettings(strategy="uniform", prompts=17, covering=False),
     "large": CalibrationSettings(prompts=32, states=256),
     "small": CalibrationSettings(strategy="uniform", prompts=4, states=40, covering=False),
 }
@@ -64,7 +67,11 @@ def main() -> None:
     adm = load_adm(find_adm("mini-audioldm"))
     bench = ActivationBench(adm=adm, pairs=arguments.pairs, config=preset(arguments.preset))
     plan = plan_of(adm, bench.config).sha256
-    what = {"adm": adm.id, "model": adm.source_hash, "plan": plan, "n": arguments.pairs}
+    what = {
+        **{"adm": adm.id, "model": adm.source_hash, "plan": plan, "n": arguments.pairs},
+        **{"settings": asdict(SETTINGS), "seed": _SEED, "device": device_name()},
+        "calibrations": {name: asdict(wanted) for name, wanted in CALIBRATIONS.items()},
+    }
     rows = list(earlier("activations", what).get("rows", []))
     known = {(row["activations"], row["calibration"]) for row in rows}
     for activations, calibration in cases():
@@ -90,7 +97,7 @@ class ActivationBench:
     config: QuantConfig
 
     def row(self, activations: str, calibration: str) -> dict[str, Any]:
-        """Median and tenth percentile of the latent SQNR over pairs."""
+        """Latent SQNR pair by pair, its median and its tenth percentile."""
         plan = plan_of(self.adm, self.with_activations(activations))
         stats = self._calibrations[calibration].stats if calibration in CALIBRATIONS else {}
         other = copy.deepcopy(self.adm)
@@ -100,7 +107,8 @@ class ActivationBench:
         tenth, median = (float(v) for v in np.percentile(found, [10, 50]))
         row = {"activations": activations, "calibration": calibration}
         print(row, median, tenth, flush=True)
-        return {**row, "device": device_name(), "latent_sqnr_db": median, "worst_tenth_db": tenth}
+        each = [round(value, 3) for value in found]
+        return {**row, "latent_sqnr_db": median, "worst_tenth_db": tenth, "pairs_db": each}
 
     def with_activations(self, words: str) -> QuantConfig:
         """The preset, layer by layer, with other activations where it quantizes them."""
@@ -148,6 +156,14 @@ def _activation(words: str, kind: LayerKind) -> ActivationScheme | None:
     return parse_scheme(words.split()).activation
 
 
+def change_of(row: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Mean difference of pairs, and its 95 % interval, in dB."""
+    differences = np.subtract(row["pairs_db"], base["pairs_db"])
+    mean, degrees = float(differences.mean()), len(differences) - 1
+    half = float(statistics.t.ppf(0.975, degrees) * statistics.sem(differences))
+    return mean, mean - half, mean + half
+
+
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table."""
     cells = [
@@ -156,10 +172,12 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             row["calibration"],
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["worst_tenth_db"], 1, " dB"),
+            "{:+.1f} ({:+.1f} … {:+.1f})".format(*change_of(row, rows[0])),
         )
         for row in rows
     ]
-    print(table(("activations", "calibration", "latent SQNR", "a tenth lies below"), cells))
+    header = ("activations", "calibration", "latent SQNR", "a tenth lies below")
+    print(table((*header, "against the first, dB"), cells))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ at all. Measured against full precision on states of held-out prompts (guided pr
 final latents of pairs, beside how much a set reaches of what layers are given along held-out
 trajectories. All these have half of the model's own length, on which the denoiser was mostly
 trained. The four corners are also calibrated and scored by FD at its own length, on the prompts and
-noise of ``benchmarks.claim``. Finished rows are kept: an interrupted run resumes.
+noise of ``benchmarks.claim``. Finished rows are kept: an interrupted run resumes, on the same kind
+of device.
 """
 
 import argparse
@@ -31,9 +32,10 @@ from benchmarks.calibration_cells import (
     Cells,
     key_of,
 )
+from benchmarks.calibration_corners import CORNERS, Corners, show_corners
 from benchmarks.claim import FRESH
 from benchmarks.clips import SETTINGS
-from benchmarks.presets import PlanBench, fd_cells
+from benchmarks.presets import PlanBench
 from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
 from ptq.adms.placed import device_name
@@ -41,18 +43,13 @@ from ptq.adms.registry import find_adm, lexicon_of
 from ptq.banks import ear_id
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.prompts.suites import Suite, draw_suite
-from ptq.report_markdown import number, table
+from ptq.report_markdown import table
 
 _REACH = {
     "range_mean": "of the peaks met",
     "range_least": "of the worst layer's",
     "outlier_channels": "of the outlier channels",
 }
-CORNERS = tuple(
-    Cell(prompts=prompts, states=states, size=64, seed=1)
-    for prompts in PROMPTS
-    for states in ("uniform", "activation-aware")
-)
 
 
 def main() -> None:
@@ -68,8 +65,8 @@ def main() -> None:
         raise SystemExit(f"Corners are scored with the shipped ear: {ear}")
     what = {
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
-        **{"settings": asdict(SHORT), "pairs": arguments.pairs},
-        **{"plans": dict(PLANS), "recorded": RECORDED, "clips": arguments.clips},
+        **{"settings": asdict(SHORT), "pairs": arguments.pairs, "device": device_name()},
+        **{"plans": dict(PLANS), "recorded": RECORDED},
     }
     known = earlier("calibration", what)
     rows, corners = list(known.get("rows", [])), list(known.get("corners", []))
@@ -77,16 +74,18 @@ def main() -> None:
     done = {key_of(row) for row in rows}
     wanted = cells_of(arguments.seeds, arguments.sizes)
     for cell, scores in cells.rows([cell for cell in wanted if cell not in done]):
-        rows.append({**asdict(cell), "device": device_name(), **scores})
-        print(rows[-1], flush=True)
+        rows.append({**asdict(cell), **scores})
+        print(asdict(cell), flush=True)
         _write(what, rows, corners)
     if arguments.clips:
         prompts = draw_suite(Suite.FINAL, arguments.clips, FRESH, lexicon_of(adm.id))
         scorer = PlanBench(adm=adm, ear=ear, prompts=prompts, configs={}, seed=FRESH)
-        scored, long = {key_of(row) for row in corners}, replace(cells, settings=SETTINGS)
+        long = Corners(cells=replace(cells, settings=SETTINGS), scorer=scorer)
+        corners = [row for row in corners if row["n"] == arguments.clips]
+        scored = {key_of(row) for row in corners}
         for cell in CORNERS:
             if cell not in scored:
-                corners.append({**asdict(cell), **long.corner(cell, scorer)})
+                corners.append({**asdict(cell), **long.row(cell)})
                 _write(what, rows, corners)
     show(list(effects_of(rows)))
     show_reach(list(reach_of(rows)))
@@ -114,10 +113,10 @@ def cells_of(seeds: Sequence[int], sizes: Sequence[int]) -> list[Cell]:
 
 
 def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Gain over random prompts with uniform states, by plan, paired over sizes and seeds.
+    """Gain over random prompts with uniform states, by plan, paired over prompts, sizes and seeds.
 
     The sets of one seed share prompts and noise: their gains are averaged, and seeds alone tell how
-    sure the mean is.
+    sure the mean is. Seeds that lack a size are left out.
     """
     found = {key_of(row): row for row in rows}
     measures = [name for name in rows[0] if name.endswith("_db")] if rows else []
@@ -127,8 +126,10 @@ def effects_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             base = found.get(_base_of(row))
             ours = (row["plan"], row["prompts"], row["states"]) == (plan, prompts, states)
             if ours and base is not None:
-                by_seed.setdefault(row["seed"], []).append(row[name] - base[name])
-        gains = [float(np.mean(of_sizes)) for of_sizes in by_seed.values()]
+                gain = float(np.mean(np.subtract(row[name], base[name])))
+                by_seed.setdefault(row["seed"], []).append(gain)
+        most = max(map(len, by_seed.values()), default=0)
+        gains = [float(np.mean(sizes)) for sizes in by_seed.values() if len(sizes) == most]
         if len(gains) > 1 and (prompts, states) != ("random", "uniform"):
             mean, error = float(np.mean(gains)), float(statistics.sem(gains))
             half = float(statistics.t.ppf(0.975, len(gains) - 1)) * error
@@ -182,22 +183,6 @@ def show_reach(reach: Sequence[Mapping[str, Any]]) -> None:
         for row in reach
     ]
     print(table(("prompts", "states", *_REACH.values()), cells))
-
-
-def show_corners(corners: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table of corners."""
-    cells = [
-        (
-            row["prompts"],
-            row["states"],
-            *fd_cells(row),
-            number(row["latent_sqnr_db"], 1, " dB"),
-            number(row["divergence_index"], 3),
-        )
-        for row in corners
-    ]
-    header = ("prompts", "states", "FD increase", "95 % interval", "latent SQNR")
-    print(table((*header, "divergence index"), cells))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""One model calibrated in every way that ``benchmarks.calibration`` compares."""
+"""One model calibrated in every way that ``benchmarks.calibration`` compares.
+
+As in the library, ranges rest on the states that a strategy chooses, and rounding on others, which
+are spread over the steps: of one choice of prompts all models have the same codes.
+"""
 
 import copy
 import hashlib
@@ -13,17 +17,17 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import SETTINGS
 from benchmarks.latents import sampled_latents
-from benchmarks.presets import PlanBench
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.placed import accelerator, placed
 from ptq.adms.sampling import SamplingSettings
 from ptq.affine import sqnr_db
-from ptq.calibration.calibrator import sites_to_watch
+from ptq.calibration.calibrator import needs_calibration, sites_to_watch
 from ptq.calibration.coverage import REACHED, rows_of, standing_out
 from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
+from ptq.calibration.purposes import spread
 from ptq.calibration.replay import Replay
-from ptq.calibration.rounding import rounded_weights
+from ptq.calibration.rounding import rounded_weights, rounds_by_data
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet, all_states
 from ptq.calibration.strategies import Candidates, strategy
@@ -32,6 +36,7 @@ from ptq.plan import QuantPlan, resolve_plan
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
 from ptq.study_config import CalibrationSettings
+from ptq.weights import QuantizedWeight
 
 PROMPTS = {"random": False, "covering": True}
 STRATEGIES = ("uniform", "normal-in-time", "density-diversity", "activation-aware")
@@ -44,7 +49,7 @@ PLANS = {
 SHORT = replace(SETTINGS, seconds=2.56)
 RECORDED = 32
 _VALIDATION_PROMPTS, _VALIDATION_STATES, _VALIDATION_SEED = 16, 64, 900
-_BATCH = 8
+_ROUNDED_BY, _BATCH = 120, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,19 @@ class Cell:
     size: int
     seed: int
     plan: str = CALIBRATED
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recorded:
+    """What all sets of one choice of prompts have in common.
+
+    Attributes:
+        candidates: The states that strategies choose from.
+        codes: Weights that are rounded by what calibration saw.
+    """
+
+    candidates: Candidates
+    codes: Mapping[str, QuantizedWeight]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,28 +90,39 @@ class Cells:
     pairs: int
     settings: SamplingSettings = SHORT
     # Of models that turned out alike in every number, the control's foremost.
-    _known: dict[str, dict[str, float]] = field(default_factory=dict)
+    _known: dict[str, dict[str, Any]] = field(init=False, default_factory=dict)
+    _last: dict[tuple[str, int], Recorded] = field(init=False, default_factory=dict)
 
-    def rows(self, wanted: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, float]]]:
+    def rows(self, wanted: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Measure cells; trajectories are recorded once for neighbours of one pool."""
-        pool: tuple[str, int] | None = None
-        candidates: Candidates | None = None
         for cell in wanted:
-            if candidates is None or pool != (cell.prompts, cell.seed):
-                pool = (cell.prompts, cell.seed)
-                candidates = self._candidates(*pool)
-            chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
-            quantized = self._quantized(cell.plan, candidates, chosen)
+            quantized, chosen = self.quantized(cell)
+            candidates = self._recorded(cell).candidates
             yield cell, {**self._measured(quantized), **self._reach(candidates, chosen)}
 
-    def corner(self, cell: Cell, scorer: PlanBench) -> dict[str, Any]:
-        """Score one cell by what is heard: FD with its interval, and paired figures."""
-        candidates = self._candidates(cell.prompts, cell.seed)
-        chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
-        quantized = self._quantized(cell.plan, candidates, chosen)
-        full, second = scorer.bank("fp", self.adm), scorer.bank("fp", self.adm, 1)
-        bank = scorer.bank(f"cell-{digest_of(quantized)[:8]}", quantized)
-        return scorer.scores(full, second, bank)
+    def quantized(self, cell: Cell) -> tuple[AudioDiffusionModel, NDArray[np.int64]]:
+        """The model that a cell makes, and the states that its ranges rest on."""
+        recorded, layers = self._recorded(cell), layers_of(self.adm)
+        chosen = strategy(cell.states).states(recorded.candidates, cell.size, cell.seed)
+        plan = self._plan(cell.plan)
+        replay = Replay(adm=self.adm, states=StateSet.of(recorded.candidates.pool, chosen))
+        watched = sites_to_watch(plan, layers) if needs_calibration(plan) else []
+        stats = observe_states(replay, Observation(sites=watched))
+        codes = {s.name: recorded.codes[s.name] for s in plan.quantized if rounds_by_data(s)}
+        other = copy.deepcopy(self.adm)
+        quantize_(other.parts(), plan, stats, weights=codes)
+        return other, chosen
+
+    def _recorded(self, cell: Cell) -> Recorded:
+        key = cell.prompts, cell.seed
+        if key not in self._last:
+            self._last.clear()  # trajectories and codes of one choice are enough to hold
+            candidates = self._candidates(*key)
+            states = spread(candidates.all(), _ROUNDED_BY, cell.seed)
+            replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, states))
+            codes = rounded_weights(replay, self._plan(CALIBRATED))
+            self._last[key] = Recorded(candidates=candidates, codes=codes)
+        return self._last[key]
 
     def _candidates(self, prompts: str, seed: int) -> Candidates:
         settings = CalibrationSettings(prompts=RECORDED, covering=PROMPTS[prompts], seed=seed)
@@ -112,34 +141,23 @@ class Cells:
 
         return Candidates(pool=pool, measure=measure)
 
-    def _quantized(
-        self, name: str, candidates: Candidates, chosen: NDArray[np.int64]
-    ) -> AudioDiffusionModel:
-        replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, chosen))
-        plan, layers = self._plan(name), layers_of(self.adm)
-        stats = observe_states(replay, Observation(sites=sites_to_watch(plan, layers)))
-        other = copy.deepcopy(self.adm)
-        quantize_(other.parts(), plan, stats, weights=rounded_weights(replay, plan, stats))
-        return other
-
     def _plan(self, name: str) -> QuantPlan:
         config = QuantConfig(name=name, rules=parse_rules(PLANS[name]))
         return resolve_plan(config, layers_of(self.adm))
 
-    def _measured(self, quantized: AudioDiffusionModel) -> dict[str, float]:
+    def _measured(self, quantized: AudioDiffusionModel) -> dict[str, Any]:
         key = digest_of(quantized)
         if key not in self._known:
             self._known[key] = self._scores(quantized)
         return self._known[key]
 
-    def _scores(self, quantized: AudioDiffusionModel) -> dict[str, float]:
+    def _scores(self, quantized: AudioDiffusionModel) -> dict[str, Any]:
         there = placed(quantized, accelerator())
         said = Replay(adm=there, states=self._validation).predictions()
-        scores = {"prediction_sqnr_db": sqnr_db(self._said, said)}
+        scores: dict[str, Any] = {"prediction_sqnr_db": [sqnr_db(self._said, said)]}
         if self.pairs:
-            found = self._sampled_by(there)
-            each = [sqnr_db(a, b) for a, b in zip(self._latents, found, strict=True)]
-            scores["latent_sqnr_db"] = float(np.median(each))
+            found = zip(self._latents, self._sampled_by(there), strict=True)
+            scores["latent_sqnr_db"] = [round(sqnr_db(a, b), 3) for a, b in found]
         return scores
 
     @cached_property

@@ -59,6 +59,22 @@ class OnnxDenoiser(nn.Module):
             for array in arrays
         )
 
+    def quantized(self) -> tuple[int, int]:
+        """How many products of matrices and how many convolutions have quantized weights."""
+        graph = importlib.import_module("onnx").load(str(self.path)).graph
+        held = {array.name for array in graph.initializer}
+        weights = {
+            node.output[0]
+            for node in graph.node
+            if node.op_type == "DequantizeLinear" and node.input[0] in held
+        }
+        kinds = [
+            node.op_type
+            for node in graph.node
+            if node.op_type in _OPERATORS and weights & set(node.input[:2])
+        ]
+        return len(kinds) - kinds.count("Conv"), kinds.count("Conv")
+
 
 def onnx_denoiser(adm: AudioLDM, states: StateSet, folder: Path) -> OnnxDenoiser:
     """Export the denoiser, calibrate it on states of both guidance branches, and quantize it.

@@ -32,8 +32,9 @@ def earlier(name: str, what: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_results(name: str, value: Mapping[str, Any]) -> Path:
-    """Write the raw figures of a table."""
+    """Write the raw figures of a table; who stops it half-way keeps the old ones."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return partial.replace(path)

@@ -8,7 +8,7 @@ what the toolkit's own layers give.
 import copy
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -136,7 +136,21 @@ def stored_by(toolkit: str, unet: nn.Module, example: Mapping[str, Any]) -> Stor
     """
     # Not in inference mode, whose tensors the toolkits cannot wrap.
     with torch.no_grad():
-        return TOOLKITS[toolkit](copy.deepcopy(unet), example)
+        made = TOOLKITS[toolkit](copy.deepcopy(unet), example)
+    return replace(made, weights=changed(unet, made.weights))
+
+
+def changed(unet: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that differ from the denoiser's own: what a toolkit really quantized.
+
+    Raises:
+        SystemExit: None does, which would pass for quantization without loss.
+    """
+    own = unet.state_dict()
+    found = {n: w for n, w in weights.items() if not torch.equal(w.float(), own[f"{n}.weight"])}
+    if not found:
+        raise SystemExit("The toolkit changed no weight.")
+    return found
 
 
 def with_weights(unet: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -163,7 +177,8 @@ def _bits(tensor: Any) -> int:  # noqa: ANN401 - a tensor, or a toolkit's own ki
     if codes is not None:
         # torchao holds 4-bit codes as bytes where no kernel packs them: they count as packed.
         width = 4 if tensor.target_dtype is _INT4 else 8
-        scales = 8 * (_HALF_BYTES * tensor.scale.numel() + tensor.zero_point.numel())
-        return int(width * codes.numel() + scales)
+        # A symmetric scheme holds zero points that say nothing.
+        zeros = tensor.zero_point.numel() if bool(tensor.zero_point.any()) else 0
+        return int(width * codes.numel() + 8 * (_HALF_BYTES * tensor.scale.numel() + zeros))
     width = 8 * (_HALF_BYTES if tensor.is_floating_point() else tensor.element_size())
     return int(width * tensor.numel())

@@ -11,8 +11,7 @@ Finished rows are kept, and a toolkit that fails leaves a row that says how.
 import argparse
 import copy
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -36,7 +35,6 @@ from ptq.allocate import Allocation
 from ptq.banks import ear_id
 from ptq.calibration.purposes import Purpose
 from ptq.config import QuantConfig, QuantRule
-from ptq.errors import PTQError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerKind
 from ptq.metrics.embed.ear import Ear, find_ear
 from ptq.plan import resolve_plan
@@ -46,11 +44,8 @@ from ptq.scheme import LayerScheme
 
 ONNX = "onnxruntime"
 NAMES = (*TOOLKITS, ONNX)
-# Whatever a toolkit raises is its own, but for a wish to stop.
-_FAILURES = (
-    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
-    *(RuntimeError, SystemExit, TypeError, ValueError, PTQError),
-)
+# Whatever a toolkit raises is its own, but for a wish to stop; some exit instead.
+_FAILURES = (Exception, SystemExit)
 
 
 def main() -> None:
@@ -114,14 +109,14 @@ class Made:
         adm: The model with that denoiser.
         digest: Of all that it computes with.
         size_bytes: Of the denoiser.
-        layers: Names of those that it quantizes.
+        layers: How many of each kind it quantizes.
         does: What it does to them.
     """
 
     adm: AudioLDM
     digest: str
     size_bytes: int
-    layers: frozenset[str]
+    layers: str
     does: str
 
 
@@ -145,18 +140,17 @@ class Contest:
             "name": f"{toolkit} {version}",
             "does": made.does,
             "denoiser_bytes": made.size_bytes,
-            "layers": _counted(info for info in self._layers() if info.name in made.layers),
+            "layers": made.layers,
             **self._scores(bank),
         }
         found = self.allocation(made.size_bytes)
         config = denoiser_alone(found, activations=toolkit == ONNX)
         plan = resolve_plan(config, layers_of(self.adm))
-        names = {spec.name for spec in plan.quantized}
         quantized = self.bench.quantized_by(config)
         yield {
             "name": f"PTQ4ADM in the bytes of {toolkit}",
             "denoiser_bytes": denoiser_bytes(self.adm, found.plan),
-            "layers": _counted(info for info in self._layers() if info.name in names),
+            "layers": self._counted({spec.name for spec in plan.quantized}),
             "plan": plan.sha256,
             **self._scores(self.bench.bank(self.bench.clips_name(plan), quantized)),
         }
@@ -175,7 +169,7 @@ class Contest:
             adm=other,
             digest=digest_of(other),
             size_bytes=stored.size_bytes,
-            layers=frozenset(f"{DENOISER}.{name}" for name in stored.weights),
+            layers=self._counted({f"{DENOISER}.{name}" for name in stored.weights}),
             does=str(TOOLKITS[toolkit].__doc__),
         )
 
@@ -185,17 +179,20 @@ class Contest:
         folder = CACHE / self.adm.source_hash[:12] / "-".join((ONNX, *made_of))
         other = copy.copy(self.adm)
         other.unet = onnx_denoiser(self.adm, states, folder)
-        layers = (info for info in self._layers() if info.part == DENOISER)
         return Made(
             adm=other,
             digest=hashlib.sha256(other.unet.path.read_bytes()).hexdigest(),
             size_bytes=other.unet.size_bytes,
-            layers=frozenset(info.name for info in layers if info.kind.has_weight),
+            layers=counts(*other.unet.quantized()),
             does="8-bit weights and activations, executed as integers.",
         )
 
     def _layers(self) -> Sequence[LayerInfo]:
         return layers_of(self.adm)
+
+    def _counted(self, names: Set[str]) -> str:
+        kinds = [info.kind is LayerKind.LINEAR for info in self._layers() if info.name in names]
+        return counts(kinds.count(True), kinds.count(False))
 
     def allocation(self, size: int) -> Allocation:
         """PTQ4ADM's plan whose denoiser takes no more bytes than that, or as many as it can use."""
@@ -223,9 +220,9 @@ def denoiser_alone(found: Allocation, *, activations: bool) -> QuantConfig:
     return QuantConfig(name="denoiser-alone", rules=rules)
 
 
-def _counted(layers: Iterable[LayerInfo]) -> str:
-    kinds = Counter("linear" if info.kind is LayerKind.LINEAR else "conv" for info in layers)
-    return f"{kinds['linear']} linear, {kinds['conv']} conv"
+def counts(linear: int, convolutions: int) -> str:
+    """How many layers of each kind."""
+    return f"{linear} linear, {convolutions} conv"
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:

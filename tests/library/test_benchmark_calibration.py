@@ -25,7 +25,9 @@ def test_the_control_is_alike_whatever_calibrates(
     found = [{**asdict(cell), **scores} for cell, scores in cells.rows(wanted)]
     measures = ("prediction_sqnr_db", "latent_sqnr_db")
     for plan, kinds in ((CONTROL, 1), (CALIBRATED, len(STRATEGIES))):
-        rows = [tuple(row[name] for name in measures) for row in found if row["plan"] == plan]
+        rows = [
+            tuple(tuple(row[name]) for name in measures) for row in found if row["plan"] == plan
+        ]
         assert len(set(rows)) == kinds, plan
     everything = Cell(prompts="random", states="uniform", size=20, seed=1, plan=CONTROL)
     ((_, most),) = cells.rows([everything])

@@ -11,8 +11,9 @@ from torch import nn
 
 from benchmarks.activations import KEPT, ActivationBench
 from benchmarks.activations import cases as activation_cases
-from benchmarks.calibration import CORNERS, cells_of
+from benchmarks.calibration import cells_of
 from benchmarks.calibration_cells import CONTROL, PLANS
+from benchmarks.calibration_corners import CORNERS
 from benchmarks.claim import OURS, REBUILT, methods
 from benchmarks.cost import CASES
 from benchmarks.lowest import METHODS, holm, ladder, lowest, p_value
