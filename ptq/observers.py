@@ -131,7 +131,7 @@ class LayerObserver:
         """
         values = values.detach().float()
         if self._balance is not None:
-            values = values / along(self._balance, values, self._axis)
+            values = values / along(self._balance.to(values), values, self._axis)
         self._update_moments_(values, bucket)
         channels = values.shape[self._axis]
         sizes = [channels] if self._split is None else [self._split, channels - self._split]

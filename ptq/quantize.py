@@ -58,7 +58,8 @@ def quantize_(
 
     Raises:
         LayerError: for a layer that is missing or that the plan does not fit.
-        CalibrationError: for static activations without statistics that fit.
+        CalibrationError: for static activations without statistics that fit, and for weights
+            that are rounded by data without codes.
         Cancelled: when ``should_stop`` said so.
     """
     prepared = Prepared(stats=stats or {}, weights=weights or {})
@@ -67,6 +68,12 @@ def quantize_(
         activation = spec.scheme.activation
         if activation is not None and activation.is_static:
             _check_stats(spec, prepared.stats)
+        weight = spec.scheme.weight
+        if weight is not None and weight.rounding.needs_data and spec.name not in prepared.weights:
+            raise CalibrationError(
+                f"{spec.name} is to be rounded by {weight.rounding} but its codes are missing; pass"
+                " those of ptq.calibration.rounding.rounded_weights."
+            )
     replacements: dict[str, QuantizedLayer] = {}
     for spec in plan.quantized:
         if should_stop is not None and should_stop():

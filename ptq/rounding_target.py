@@ -68,7 +68,7 @@ def rounding_target(
             raise CalibrationError(
                 f"{info.name} was calibrated without balance; calibrate again with this plan."
             )
-        balance = found.balance
+        balance = found.balance.to(rows.device)
         rows = rows * per_channel_columns(balance, rows.shape[1])
     rank = branch_rank(scheme, info)
     branch = low_rank(rows, rank) if rank else None

@@ -136,7 +136,7 @@ class Calibrator:
         balances = {
             info.name: channel_balance(
                 seen[info.name].channel_peak,
-                weight_rows(get_layer(parts, info.name), info),
+                weight_rows(get_layer(parts, info.name), info).cpu(),
                 kinds[info.name],
             )
             for info in uneven

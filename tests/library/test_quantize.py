@@ -123,6 +123,7 @@ def test_split_inputs_get_two_ranges() -> None:
     [
         ("denoiser.0 = w4\ndenoiser.3 = w4a8", {}, r"denoiser\.3 has static.*no statistics"),
         ("* = w4\n", None, "missing or already"),
+        ("denoiser.0 = w4 gptq", {}, r"denoiser\.0 is to be rounded by gptq.*rounded_weights"),
         ("denoiser.0 = w4a8 t3", observe(buckets=2), "2 timestep buckets"),
         ("denoiser.2 = w4a8", observe(splits=SPLITS), "observed in 2 pieces"),
     ],
