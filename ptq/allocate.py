@@ -3,7 +3,8 @@
 A multiple-choice knapsack: the errors of single layers are added up (HAWQ-v3, Yao et al. 2021,
 arXiv 2011.10680; MixDQ, Zhao et al. 2024, arXiv 2405.17873, solve the same program), and the
 cheapest sum within the budget is found exactly. That errors add up is an assumption, which a study
-of the plan has to confirm.
+of the plan has to confirm. Ranges that are taken anew in every call cost no bytes but time: a layer
+gets them only where they take a worthwhile part off the sum.
 """
 
 import math
@@ -19,10 +20,14 @@ from ptq.config import QuantConfig, QuantRule
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.plan import QuantPlan, resolve_plan
+from ptq.scheme import LayerScheme
 from ptq.sensitivities import Sensitivities
 
 # Projections of one attention, which share an input, are given the same bits.
 _COUPLED = re.compile(r"\.to_(?:q|k|v)$")
+# What dynamic ranges of one input have to take off the sum of errors, as a share of the least that
+# static ones can have.
+_WORTHWHILE = 0.01
 _EXACT = 1e-6
 _SLACK_BYTES = 16
 
@@ -55,6 +60,7 @@ class _Choice:
     bytes_: int
     bits: int
     error: float
+    price: float
 
 
 class Allocator:
@@ -83,8 +89,9 @@ class Allocator:
                 f"the sensitivities name the layer '{missing}', which this model does not have;"
                 " measure them for this model."
             )
+        price = _WORTHWHILE * _least_static(sensitivities)
         self._choices = [
-            _choices(names, infos, sensitivities)
+            _choices(names, infos, sensitivities, price)
             for names in _coupled(sensitivities.errors).values()
         ]
         others = [spec for spec in base.layers if spec.name not in sensitivities.errors]
@@ -142,7 +149,7 @@ class Allocator:
         while not chosen or sum(map(cost, chosen)) > budget:
             chosen = _solve(self._choices, room, cost)
             room -= slack
-        return chosen
+        return _filled(chosen, self._choices, budget, cost)
 
     def _allocation(self, chosen: Sequence[_Choice], name: str) -> Allocation:
         specs = {spec.name: spec for choice in chosen for spec in choice.specs}
@@ -173,6 +180,7 @@ def _choices(
     names: Sequence[str],
     infos: Mapping[str, LayerInfo],
     sensitivities: Sensitivities,
+    price: float,
 ) -> list[_Choice]:
     options = sensitivities.schemes(names[0])
     different = next((n for n in names if set(sensitivities.errors[n]) != set(options)), None)
@@ -192,9 +200,29 @@ def _choices(
                 bytes_=sum(spec.bytes_stored(infos[spec.name]) for spec in specs),
                 bits=sum(nominal_bits(spec, infos[spec.name]) for spec in specs),
                 error=sum(sensitivities.errors[n][words] for n in names),
+                price=price if _is_dynamic(scheme) else 0.0,
             )
         )
     return found
+
+
+def _is_dynamic(scheme: LayerScheme) -> bool:
+    return scheme.activation is not None and not scheme.activation.is_static
+
+
+def _least_static(sensitivities: Sensitivities) -> float:
+    """The least sum of errors without dynamic ranges; of layers that know no other, nothing."""
+    return sum(
+        min(
+            (
+                row[words]
+                for words, scheme in sensitivities.schemes(name).items()
+                if not _is_dynamic(scheme)
+            ),
+            default=0.0,
+        )
+        for name, row in sensitivities.errors.items()
+    )
 
 
 def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
@@ -206,7 +234,7 @@ def _solve(
     choices: Sequence[Sequence[_Choice]], budget: int, cost: Callable[[_Choice], int]
 ) -> list[_Choice]:
     flat = [(layer, choice) for layer, row in enumerate(choices) for choice in row]
-    errors = np.array([choice.error for _, choice in flat])
+    errors = np.array([choice.error + choice.price for _, choice in flat])
     costs = np.array([cost(choice) for _, choice in flat], dtype=np.float64)
     layers = np.array([layer for layer, _ in flat])
     one_each = csr_array((np.ones(len(flat)), (layers, np.arange(len(flat)))))
@@ -226,3 +254,22 @@ def _solve(
     if result.x is None:
         raise ConfigError(f"no plan was found within the budget ({result.message}).")
     return [choice for (_, choice), taken in zip(flat, result.x, strict=True) if taken > 0.5]
+
+
+def _filled(
+    chosen: Sequence[_Choice],
+    choices: Sequence[Sequence[_Choice]],
+    budget: int,
+    cost: Callable[[_Choice], int],
+) -> list[_Choice]:
+    """Spend what is left on layers whose errors are too small for the solver's tolerance."""
+    found, room = list(chosen), budget - sum(map(cost, chosen))
+    for place, row in enumerate(choices):
+        own = found[place]
+        better = min(
+            (choice for choice in row if cost(choice) - cost(own) <= room),
+            key=lambda choice: (choice.error + choice.price, cost(choice)),
+        )
+        room -= cost(better) - cost(own)
+        found[place] = better
+    return found

@@ -21,21 +21,23 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.sensitivity import SensitivityMeter
     from ptq.stages import StudyContext
 
+# Four of each prompt.
+_STATES = 160
 _ABLATED = 4
 _CHECKED = 6
-# The only measure that is of the same kind as what the check measures.
-_COMPARABLE = "prediction"
-SCHEMES = (
-    "w3 asym group mse gptq a8",
-    "w4 asym group mse gptq a8",
-    "w6 mse a8",
-    "w8 mse a8",
+MEASURES = ("first-order", "prediction", "output")
+# Those that are of the same kind as what the check measures.
+_COMPARABLE = ("first-order", "prediction")
+_WEIGHTS = (
+    *(f"w{bits} asym group mse gptq" for bits in (2, 3, 4, 6)),
+    "w8 mse gptq",
 )
+SCHEMES = tuple(f"{weight} {ranges}" for weight in _WEIGHTS for ranges in ("a8", "a8 dynamic"))
 
 
 def sensitivity_options(sub: argparse.ArgumentParser) -> None:
     """Add what measuring takes besides a study's own options."""
-    sub.add_argument("--measure", choices=("output", "prediction"), default="output")
+    sub.add_argument("--measure", choices=MEASURES, default=MEASURES[0])
     sub.add_argument("--scheme", action="append", dest="schemes", help="words of a rule; repeat")
     sub.add_argument("--ablate", action="store_true", help="scale by groups along trajectories")
     sub.add_argument("--check", action="store_true", help="measure whether errors add up")
@@ -61,18 +63,22 @@ def measured(
         manifest = folder.manifest()
         held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=manifest.prompts)
         meter = SensitivityMeter(
-            replay=Replay(adm=study.adm, states=held_out(Purpose.SENSITIVITY)),
+            replay=Replay(adm=study.adm, states=held_out(Purpose.SENSITIVITY, _STATES)),
             fitting=Replay(adm=study.adm, states=folder.states(Purpose.RECONSTRUCTION)),
             stats=stats,
             base=base,
             calibration=manifest.sha256,
         )
-        if arguments.measure == "output":
-            found = meter.output(schemes)
-        else:
-            found = meter.prediction(schemes, on_layer=_tell)
+        match arguments.measure:
+            case "first-order":
+                found = meter.first_order(schemes)
+            case "prediction":
+                found = meter.prediction(schemes, on_layer=_tell)
+            case _:
+                found = meter.output(schemes)
         if arguments.ablate:
-            found = _scaled(study, meter, found, schemes[0])
+            # At a middle one, where errors are neither out of hand nor those of activations alone.
+            found = _scaled(study, meter, found, schemes[len(schemes) // 2])
         arguments.to.write_text(found.to_json(), encoding="utf-8")
         return found, _checked(study, meter, found) if arguments.check else None
 
@@ -122,7 +128,7 @@ def additivity_figures(found: "Additivity", measure: str) -> dict[str, Any]:
         "correlation": found.correlation,
         "rank_correlation": found.rank_correlation,
     }
-    return {**figures, "ratio": found.ratio} if measure == _COMPARABLE else figures
+    return {**figures, "ratio": found.ratio} if measure in _COMPARABLE else figures
 
 
 def additivity_text(found: "Additivity", measure: str) -> str:
@@ -133,7 +139,7 @@ def additivity_text(found: "Additivity", measure: str) -> str:
         f"Over {len(found.measured)} plans, the sums of errors and the errors of the whole"
         f" correlate with r = {found.correlation:.2f} (ranks: {found.rank_correlation:.2f})"
     )
-    if measure != _COMPARABLE or found.ratio is None:
+    if measure not in _COMPARABLE or found.ratio is None:
         return f"{text}."
     return f"{text}; the whole is {found.ratio:.2f} times the sum."
 

@@ -4,11 +4,12 @@ Uniform presets give every layer of the denoiser the same bits, its sensitive en
 are the naive baseline. ``ptq4adm`` is selective, as PTQ4ADM is (Vora et al., arXiv 2409.13894, by
 its abstract: 4-bit weights and 8-bit activations where layers bear them). The rest is ours: GPTQ,
 8 bits for the layers that feed everything, floating point for the first and last convolution and
-the time and class embeddings. Which layers bear four bits, measured sensitivities say: in the
-embedded model attention and the second layer of a feed-forward block mind them most and hold a
-quarter of the weights; up samplers and projections of time, which other quantizers of denoisers
-spare, bear them. All store the text encoder, the VAE and the vocoder with 8-bit weights per
-channel, except ``fp``. Every rule is optional: no architecture has all the layers named here.
+the time and class embeddings. Which layers bear four bits, it knows by their names and by how much
+their own outputs suffer in the embedded model, where attention and the second layer of a
+feed-forward block mind most. What the whole prediction minds, which an allocation goes by, is other
+layers: see ``ptq.sensitivity``. All store the text encoder, the VAE and the vocoder with 8-bit
+weights per channel, except ``fp``. Every rule is optional: no architecture has all the layers named
+here.
 """
 
 from collections.abc import Mapping

@@ -20,8 +20,9 @@ class Sensitivities:
 
     Attributes:
         model_hash: Whose layers they are.
-        measure: What an error is: ``"output"`` of the layer itself, or ``"prediction"`` of the
-            guided denoiser with only that layer quantized; both relative, of squares.
+        measure: What an error is: ``"output"`` of the layer itself, ``"prediction"`` of the guided
+            denoiser with only that layer quantized, or the same to ``"first-order"``; all of them
+            relative, of squares.
         calibration: Hash of the calibration set's manifest.
         errors: For each layer, the error of each scheme, by the words of a rule.
     """

@@ -1,16 +1,18 @@
 """Measures how much each layer minds each way of quantizing it.
 
-Two rungs of a ladder of cost. ``output`` is closed form: one replay gives each layer's second
+Three rungs of a ladder of cost. ``output`` is closed form: one replay gives each layer's second
 moment H, and the error of its output is tr(Δ H Δᵀ) for the weights, less what a corrected bias
-takes back, plus what the noise of quantized activations adds, all against tr(W H Wᵀ).
-``prediction`` quantizes one layer at a time and compares what the denoiser says after guidance,
-which amplifies errors: it knows where in the network a layer sits, and takes one replay for every
-layer and scheme.
+takes back, plus what the noise of quantized activations adds, all against tr(W H Wᵀ). It does not
+know where in the network a layer sits, which is most of what matters. ``prediction`` quantizes one
+layer at a time and compares what the denoiser says after guidance, which amplifies errors, and
+takes one replay for every layer and scheme. ``first_order`` estimates the same for all of them by
+gradients, at the price of a few replays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,11 @@ from torch import Tensor, nn
 from ptq.adms.base import layers_of
 from ptq.algorithms.bias_correction import output_shift
 from ptq.calibration.moments import each_moment
+from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weight, rounded_weights
 from ptq.config import QuantConfig, QuantRule
+from ptq.first_order import Change, first_order_errors
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.layers import get_layer, set_layer_
 from ptq.observers import CalibrationStats
@@ -29,11 +33,11 @@ from ptq.quantize import Prepared, quantize_layer, weight_rows
 from ptq.ranges import noise_power
 from ptq.rounding_target import rounding_target
 from ptq.rule_text import parse_scheme
-from ptq.scheme import LayerScheme, Rounding
+from ptq.scheme import LayerScheme, Rounding, WeightScheme
 from ptq.sensitivities import Sensitivities
 from ptq.weights import QuantizedWeight, output_error
 
-OUTPUT, PREDICTION = "output", "prediction"
+OUTPUT, PREDICTION, FIRST_ORDER = "output", "prediction", "first-order"
 _SILENT = 1e-30  # stands for the output of a layer that always says nothing
 
 
@@ -86,9 +90,11 @@ class SensitivityMeter:
             effective = rounded_weight(target, scheme, info, fitted).dequantize()
             errors = output_error(target.rows, effective, target.moment(moment))
             if scheme.debias:
-                mean = self.stats[info.name].channel_mean
-                shift = output_shift(target.rows - effective, mean)
-                errors = (errors - shift.square()).clamp(min=0.0)
+                off = target.rows - effective
+                corrected = output_shift(off, self.stats[info.name].channel_mean)
+                own = output_shift(off, self._means[info.name].channel_mean)
+                # E[(Δx − Δμ)²], for the mean μ that the bias was corrected by.
+                errors = (errors - 2.0 * own * corrected + corrected.square()).clamp(min=0.0)
             error += float(errors.sum())
         if activation is not None:
             noise = noise_power(self.stats[info.name], activation)
@@ -126,6 +132,52 @@ class SensitivityMeter:
                 )
             on_layer(done, len(sites))
         return self._table(PREDICTION, errors)
+
+    def first_order(self, schemes: Sequence[str], *, draws: int = 1) -> Sensitivities:
+        """What ``prediction`` measures, to first order, for all layers and schemes at once.
+
+        Args:
+            schemes: Words of rules, as above.
+            draws: Passes back for each state; the estimate is as sure as their whole number.
+        """
+        plans = self._plans(schemes)
+        changes = {
+            info.name: self._changes(
+                info, fitted, {w: plan[info.name] for w, plan in plans.items()}
+            )
+            for info, fitted in each_moment(self.fitting, self._sites())
+        }
+        return self._table(FIRST_ORDER, first_order_errors(self.replay, changes, draws=draws))
+
+    def _changes(
+        self, info: LayerInfo, fitted: Tensor, specs: Mapping[str, LayerSpec]
+    ) -> dict[str, Change]:
+        """What each scheme changes in one layer; each weight is rounded and held once."""
+        parts = self.replay.adm.parts()
+        source, found = get_layer(parts, info.name), dict[str, Change]()
+        rows = weight_rows(source, info)
+        alike: dict[WeightScheme | None, list[str]] = {}
+        for words, spec in specs.items():
+            alike.setdefault(spec.scheme.weight, []).append(words)
+        for scheme, group in alike.items():
+            codes = dict[str, QuantizedWeight]()
+            if scheme is not None:
+                target = rounding_target(rows, scheme, info, self.stats)
+                codes[info.name] = rounded_weight(target, scheme, info, fitted)
+            prepared = Prepared(stats=self.stats, weights=codes)
+            for words in group:
+                change = Change.of(source, quantize_layer(parts, specs[words], info, prepared))
+                held = found.get(group[0], change).parameters
+                found[words] = replace(change, parameters=held)
+        return {words: found[words] for words in specs}
+
+    @cached_property
+    def _means(self) -> CalibrationStats:
+        """What layers see on the states that errors are measured on, evened out as elsewhere."""
+        balances = {
+            name: found.balance for name, found in self.stats.items() if found.balance.numel()
+        }
+        return observe_states(self.replay, Observation(sites=self._sites(), balances=balances))
 
     def _sites(self) -> list[LayerInfo]:
         measured = {

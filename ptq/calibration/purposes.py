@@ -18,6 +18,7 @@ from ptq.calibration.states import (
     all_states,
     no_progress,
 )
+from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
 
 # Far from the seeds that people choose for the set that ranges are measured on.
@@ -34,8 +35,9 @@ class Purpose(enum.Enum):
 
 
 _ROOM = 2
-# Places of their prompts in one row of different scenes that nothing else uses.
-_HELD_OUT = {Purpose.SENSITIVITY: slice(0, 8), Purpose.VALIDATION: slice(8, 24)}
+# Of one row of different scenes that nothing else uses: what judges whole models, and how many of
+# the others judge single layers, those with new sounds first, for layers differ in what they serve.
+_VALIDATION, _SENSITIVITY = slice(8, 24), 40
 
 
 def spread(candidates: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -108,27 +110,43 @@ class HeldOut:
         Raises:
             Cancelled: As soon as ``should_stop`` says so.
         """
-        place = _HELD_OUT[purpose]
+        scenes = self._scenes()
+        held_out = scenes[_VALIDATION]
+        if purpose is Purpose.SENSITIVITY:
+            scenes = [prompt for prompt in scenes if prompt not in held_out]
+            held_out = _new_sounds_first(scenes)[:_SENSITIVITY]
         recorder = StateRecorder(
             adm=self.adm,
             settings=self.sampling,
-            seed=_SEED + place.start,
+            seed=_SEED + (_VALIDATION.start if purpose is Purpose.VALIDATION else 0),
             batch_size=self.batch_size,
             # What is fitted step by step needs each of them; these prompts are few.
             most_steps=self.sampling.steps,
             progress=self.progress,
             should_stop=self.should_stop,
         )
-        pool = recorder.record(self._prompts()[place])
+        pool = recorder.record([prompt.text for prompt in held_out])
         return StateSet.of(pool, spread(all_states(pool), states, recorder.seed))
 
-    def _prompts(self) -> tuple[str, ...]:
-        known, wanted = set(self.apart_from), max(place.stop for place in _HELD_OUT.values())
+    def _scenes(self) -> list[Prompt]:
+        """Prompts that nobody knows yet, no two of one scene."""
+        known, wanted = set(self.apart_from), _VALIDATION.stop + _SENSITIVITY
         lexicon = lexicon_of(self.adm.id)
         # Plain scenes come again in other words.
         drawn = draw_suite(Suite.EXPLORATION, _ROOM * (wanted + len(known)), _SEED, lexicon)
-        scenes: dict[str, str] = {}
+        scenes: dict[str, Prompt] = {}
         for prompt in drawn:
             if prompt.scene is not None and prompt.text not in known:
-                scenes.setdefault(prompt.scene.content_hash(), prompt.text)
-        return tuple(scenes.values())
+                scenes.setdefault(prompt.scene.content_hash(), prompt)
+        return list(scenes.values())
+
+
+def _new_sounds_first(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Prompts with a sound that none before them has, and then the others, both in their order."""
+    heard: set[str] = set()
+    new, others = list[Prompt](), list[Prompt]()
+    for prompt in prompts:
+        sounds = set() if prompt.scene is None else set(prompt.scene.sources)
+        (others if sounds <= heard else new).append(prompt)
+        heard |= sounds
+    return new + others

@@ -88,26 +88,63 @@ class Replay:
         Raises:
             Cancelled: As soon as ``should_stop`` says so.
         """
+        said = torch.empty_like(self.states.inputs)
+        for call in self.calls():
+            said[call.indices] = call.predict(self.adm)
+        return said
+
+    def calls(self) -> Iterator["Call"]:
+        """The denoiser's calls one after the other, step by step.
+
+        Raises:
+            Cancelled: As soon as ``should_stop`` says so.
+        """
         states, settings = self.states, self.states.settings
         times = self.adm.schedule(settings.steps)
         encoded = self.adm.encode(states.prompts)
         steps = sorted(set(states.steps.tolist()))
-        said = torch.empty_like(states.inputs)
         for done, step in enumerate(steps, start=1):
             if self.should_stop():
                 raise Cancelled(f"Stopped before calibration step {done} of {len(steps)}.")
             indices = torch.nonzero(states.steps == step)[:, 0]
             for here in torch.split(indices, self.batch_size):
                 rows = states.rows[here]
-                context = StepContext(
-                    step=step, n_steps=len(times), t=times[step], sample_ids=tuple(rows.tolist())
-                )
-                conditioning = _rows(encoded, rows)
-                said[here] = predict(
-                    self.adm, states.inputs[here], conditioning, context, settings.guidance
+                yield Call(
+                    indices=here,
+                    inputs=states.inputs[here],
+                    conditioning=_rows(encoded, rows),
+                    context=StepContext(
+                        step=step,
+                        n_steps=len(times),
+                        t=times[step],
+                        sample_ids=tuple(rows.tolist()),
+                    ),
+                    guidance=settings.guidance,
                 )
             self.progress(done, len(steps))
-        return said
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Call:
+    """States of one step that are run at once.
+
+    Attributes:
+        indices: Their places in the set.
+        inputs: Latents.
+        conditioning: Of both branches.
+        context: Of the step.
+        guidance: Scale of the merge.
+    """
+
+    indices: Tensor
+    inputs: Tensor
+    conditioning: Conditioning
+    context: StepContext
+    guidance: float
+
+    def predict(self, adm: AudioDiffusionModel) -> Tensor:
+        """What the denoiser says of them after guidance."""
+        return predict(adm, self.inputs, self.conditioning, self.context, self.guidance)
 
 
 def _rows(conditioning: Conditioning, rows: Tensor) -> Conditioning:

@@ -145,3 +145,25 @@ def test_a_budget_of_bits_is_kept_and_used(allocator: Allocator, bits: float) ->
 def test_too_few_bits_are_refused(allocator: Allocator) -> None:
     with pytest.raises(ConfigError, match="no plan has 2 bits a weight of the denoiser; the small"):
         allocator.with_mean_bits(2)
+
+
+def test_dynamic_ranges_go_where_they_take_something_off() -> None:
+    static, dynamic = "w4 g64 a8", "w4 g64 a8 dynamic"
+    # A tenth less of the loudest is worth it, nine tenths less of a quiet one are not.
+    errors = {
+        LAYERS[0].name: (1.0, 0.9),
+        LAYERS[1].name: (0.005, 0.0005),
+        LAYERS[2].name: (0.5, 0.6),
+    }
+    rows = {name: dict(zip((static, dynamic), row, strict=True)) for name, row in errors.items()}
+    found = Sensitivities(model_hash="m", measure="output", calibration="c", errors=rows)
+    base = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = keep")), LAYERS)
+    allocator = Allocator(base, LAYERS, found)
+    allocation = allocator(allocator.limits()[1])
+    ranges = {
+        spec.name: spec.scheme.activation.is_static
+        for spec in allocation.plan.quantized
+        if spec.scheme.activation is not None
+    }
+    assert ranges == dict(zip(errors, (False, True, True), strict=True))
+    assert allocation.error == pytest.approx(0.9 + 0.005 + 0.5), "the price is no error"

@@ -232,6 +232,12 @@ def test_a_corrected_bias_takes_its_share_back(replay: Replay) -> None:
     assert found[debiased] < 0.99 * found[plain]
     for words in (plain, debiased):
         assert found[words] == pytest.approx(measured(replay, name, words, meter.stats), rel=0.02)
+    # Means of other states correct a bias too far, or not far enough.
+    others = {key: replace(s, channel_mean=-3.0 * s.channel_mean) for key, s in meter.stats.items()}
+    elsewhere = replace(meter, stats=others).output((debiased,)).errors[name]
+    assert elsewhere[debiased] > found[plain]
+    expected = measured(replay, name, debiased, others)
+    assert elsewhere[debiased] == pytest.approx(expected, rel=0.02)
 
 
 def test_layers_measured_apart_make_up_for_nobody(replay: Replay) -> None:
@@ -240,3 +246,21 @@ def test_layers_measured_apart_make_up_for_nobody(replay: Replay) -> None:
     apart, alone = "w3 channel brecq", "w3 channel gptq"
     for found in (meter.output((apart, alone)), meter.prediction((apart, alone))):
         assert found.errors[name][apart] == found.errors[name][alone]
+
+
+def test_gradients_foretell_what_one_layer_does_to_the_prediction(meter: SensitivityMeter) -> None:
+    words = ("w8 channel", "w5 channel a8", "w8 channel a6 dynamic")
+    before = meter.replay.predictions()
+    exact, tangent = meter.prediction(words), meter.first_order(words, draws=60)
+    ratios = [
+        tangent.errors[name][scheme] / error
+        for name, row in exact.errors.items()
+        for scheme, error in row.items()
+    ]
+    assert tangent.measure == "first-order"
+    # Random signs leave a tenth; no small error of any layer may be foretold wrongly for all that.
+    assert np.median(ratios) == pytest.approx(1.0, abs=0.1)
+    assert min(ratios) > 0.4
+    assert max(ratios) < 2.0
+    assert torch.equal(meter.replay.predictions(), before), "it works on a copy"
+    assert not any(p.requires_grad for p in meter.replay.adm.parts()["denoiser"].parameters())
