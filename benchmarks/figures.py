@@ -121,7 +121,10 @@ def _cost(table: Table) -> Figure:
 
 def _additivity(table: Table) -> Figure:
     figure, (axes,) = _canvas(8)
-    axes.loglog(table["predicted"], table["measured"], "o-", color=_BLUE)
+    for name, colour, line in (("front", _BLUE, "o-"), ("one size", _ORANGE, "o")):
+        found = table[name]
+        axes.loglog(found["predicted"], found["measured"], line, color=colour, label=name)
+    axes.legend(loc="best")
     axes.set_xlabel("sum of the layers' errors")
     axes.set_ylabel("error of the whole prediction")
     axes.grid(visible=True, which="both", alpha=0.3)
