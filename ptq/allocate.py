@@ -233,7 +233,7 @@ def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
 def _solve(
     choices: Sequence[Sequence[_Choice]], budget: int, cost: Callable[[_Choice], int]
 ) -> list[_Choice]:
-    flat = [(layer, choice) for layer, row in enumerate(choices) for choice in row]
+    flat = [(i, choice) for i, row in enumerate(choices) for choice in _undominated(row, cost)]
     errors = np.array([choice.error + choice.price for _, choice in flat])
     costs = np.array([cost(choice) for _, choice in flat], dtype=np.float64)
     layers = np.array([layer for layer, _ in flat])
@@ -254,6 +254,15 @@ def _solve(
     if result.x is None:
         raise ConfigError(f"no plan was found within the budget ({result.message}).")
     return [choice for (_, choice), taken in zip(flat, result.x, strict=True) if taken > 0.5]
+
+
+def _undominated(row: Sequence[_Choice], cost: Callable[[_Choice], int]) -> list[_Choice]:
+    """Those for which no other one costs as little and errs as little."""
+    found = list[_Choice]()
+    for choice in sorted(row, key=lambda choice: (cost(choice), choice.error + choice.price)):
+        if not found or choice.error + choice.price < found[-1].error + found[-1].price:
+            found.append(choice)
+    return found
 
 
 def _filled(

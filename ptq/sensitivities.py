@@ -1,5 +1,6 @@
 """How much each layer minds each way of quantizing it: a table that is measured once and reused."""
 
+import functools
 import hashlib
 import json
 import math
@@ -46,7 +47,7 @@ class Sensitivities:
 
     def schemes(self, layer: str) -> dict[str, LayerScheme]:
         """The schemes that were measured for a layer, by their words."""
-        return {words: parse_scheme(words.split()) for words in self.errors[layer]}
+        return {words: _scheme(words) for words in self.errors[layer]}
 
     @property
     def sha256(self) -> str:
@@ -89,3 +90,9 @@ class Sensitivities:
                 f"{SENSITIVITY_SCHEMA}; measure them again."
             )
         return cls(errors=errors, **content)
+
+
+@functools.lru_cache(maxsize=256)
+def _scheme(words: str) -> LayerScheme:
+    """A table says the same few words of every layer."""
+    return parse_scheme(words.split())
