@@ -62,6 +62,11 @@ class _Choice:
     error: float
     price: float
 
+    @property
+    def minded(self) -> float:
+        """What the solver adds up."""
+        return self.error + self.price
+
 
 class Allocator:
     """Allocates bits to the measured layers of a base plan; all others stay as they are.
@@ -234,7 +239,7 @@ def _solve(
     choices: Sequence[Sequence[_Choice]], budget: int, cost: Callable[[_Choice], int]
 ) -> list[_Choice]:
     flat = [(i, choice) for i, row in enumerate(choices) for choice in _undominated(row, cost)]
-    errors = np.array([choice.error + choice.price for _, choice in flat])
+    errors = np.array([choice.minded for _, choice in flat])
     costs = np.array([cost(choice) for _, choice in flat], dtype=np.float64)
     layers = np.array([layer for layer, _ in flat])
     one_each = csr_array((np.ones(len(flat)), (layers, np.arange(len(flat)))))
@@ -259,8 +264,8 @@ def _solve(
 def _undominated(row: Sequence[_Choice], cost: Callable[[_Choice], int]) -> list[_Choice]:
     """Those for which no other one costs as little and errs as little."""
     found = list[_Choice]()
-    for choice in sorted(row, key=lambda choice: (cost(choice), choice.error + choice.price)):
-        if not found or choice.error + choice.price < found[-1].error + found[-1].price:
+    for choice in sorted(row, key=lambda choice: (cost(choice), choice.minded)):
+        if not found or choice.minded < found[-1].minded:
             found.append(choice)
     return found
 
@@ -277,7 +282,7 @@ def _filled(
         own = found[place]
         better = min(
             (choice for choice in row if cost(choice) - cost(own) <= room),
-            key=lambda choice: (choice.error + choice.price, cost(choice)),
+            key=lambda choice: (choice.minded, cost(choice)),
         )
         room -= cost(better) - cost(own)
         found[place] = better

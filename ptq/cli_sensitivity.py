@@ -14,7 +14,7 @@ from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.rule_text import parse_scheme
 from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, LayerScheme
-from ptq.sensitivities import Sensitivities
+from ptq.sensitivities import FIRST_ORDER, OUTPUT, PREDICTION, Sensitivities
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.additivity import Additivity
@@ -25,9 +25,8 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
 _STATES = 160
 _ABLATED = 4
 _CHECKED = 6
-MEASURES = ("first-order", "prediction", "output")
 # Those that are of the same kind as what the check measures.
-_COMPARABLE = ("first-order", "prediction")
+_COMPARABLE = (FIRST_ORDER, PREDICTION)
 _WEIGHTS = (
     *(f"w{bits} asym group mse gptq" for bits in (2, 3, 4, 6)),
     "w8 mse gptq",
@@ -37,7 +36,7 @@ SCHEMES = tuple(f"{weight} {ranges}" for weight in _WEIGHTS for ranges in ("a8",
 
 def sensitivity_options(sub: argparse.ArgumentParser) -> None:
     """Add what measuring takes besides a study's own options."""
-    sub.add_argument("--measure", choices=MEASURES, default=MEASURES[0])
+    sub.add_argument("--measure", choices=(*_COMPARABLE, OUTPUT), default=FIRST_ORDER)
     sub.add_argument("--scheme", action="append", dest="schemes", help="words of a rule; repeat")
     sub.add_argument("--ablate", action="store_true", help="scale by groups along trajectories")
     sub.add_argument("--check", action="store_true", help="measure whether errors add up")
@@ -69,13 +68,12 @@ def measured(
             base=base,
             calibration=manifest.sha256,
         )
-        match arguments.measure:
-            case "first-order":
-                found = meter.first_order(schemes)
-            case "prediction":
-                found = meter.prediction(schemes, on_layer=_tell)
-            case _:
-                found = meter.output(schemes)
+        if arguments.measure == FIRST_ORDER:
+            found = meter.first_order(schemes)
+        elif arguments.measure == PREDICTION:
+            found = meter.prediction(schemes, on_layer=_tell)
+        else:
+            found = meter.output(schemes)
         if arguments.ablate:
             # At a middle one, where errors are neither out of hand nor those of activations alone.
             found = _scaled(study, meter, found, schemes[len(schemes) // 2])

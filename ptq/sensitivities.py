@@ -13,6 +13,7 @@ from ptq.rule_text import parse_scheme
 from ptq.scheme import LayerScheme
 
 SENSITIVITY_SCHEMA = 1
+OUTPUT, PREDICTION, FIRST_ORDER = "output", "prediction", "first-order"
 
 
 @dataclass(frozen=True, kw_only=True)

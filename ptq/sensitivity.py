@@ -3,10 +3,10 @@
 Three rungs of a ladder of cost. ``output`` is closed form: one replay gives each layer's second
 moment H, and the error of its output is tr(Δ H Δᵀ) for the weights, less what a corrected bias
 takes back, plus what the noise of quantized activations adds, all against tr(W H Wᵀ). It does not
-know where in the network a layer sits, which is most of what matters. ``prediction`` quantizes one
-layer at a time and compares what the denoiser says after guidance, which amplifies errors, and
-takes one replay for every layer and scheme. ``first_order`` estimates the same for all of them by
-gradients, at the price of a few replays.
+know where in the network a layer sits. ``prediction`` quantizes one layer at a time and compares
+what the denoiser says after guidance, which amplifies errors, and takes one replay for every layer
+and scheme. ``first_order`` estimates the same for all of them by gradients, at the price of a few
+replays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,10 +34,9 @@ from ptq.ranges import noise_power
 from ptq.rounding_target import rounding_target
 from ptq.rule_text import parse_scheme
 from ptq.scheme import LayerScheme, Rounding, WeightScheme
-from ptq.sensitivities import Sensitivities
+from ptq.sensitivities import FIRST_ORDER, OUTPUT, PREDICTION, Sensitivities
 from ptq.weights import QuantizedWeight, output_error
 
-OUTPUT, PREDICTION, FIRST_ORDER = "output", "prediction", "first-order"
 _SILENT = 1e-30  # stands for the output of a layer that always says nothing
 
 
