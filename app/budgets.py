@@ -1,9 +1,10 @@
 """The budgets of every model whose sensitivities ship."""
 
+import functools
 import logging
 
 from app.adm_shelf import AdmShelf
-from app.budget import Budget
+from app.budget import Budget, own_rules
 from app.study_request import DEFAULT_PRESET
 from ptq.config import format_rules
 from ptq.errors import CheckpointError, ConfigError
@@ -12,6 +13,7 @@ from ptq.sensitivities import Sensitivities
 from ptq.shipped_sensitivities import shipped_sensitivities
 
 _LOG = logging.getLogger(__name__)
+_KEPT = 8
 
 
 class Budgets:
@@ -23,8 +25,8 @@ class Budgets:
 
     def __init__(self, shelf: AdmShelf) -> None:
         self._shelf = shelf
-        # On top of the default preset: its front takes a while to solve.
-        self._usual: dict[str, Budget] = {}
+        # A slider moves over the same rules again and again, and a front takes a while to solve.
+        self._made = functools.lru_cache(maxsize=_KEPT)(self._make)
 
     def __call__(self, adm_id: str, rules: str | None = None) -> Budget | None:
         """Plans of a model under budgets; ``None`` where no sensitivities ship for it.
@@ -40,17 +42,18 @@ class Budgets:
         found = self._sensitivities(adm_id)
         if found is None:
             return None
-        layers = self._shelf.layers(adm_id)
         if rules is not None:
-            return Budget(rules, layers, found)
-        if found.model_hash not in self._usual:
-            usual = format_rules(preset(DEFAULT_PRESET).rules)
-            try:
-                self._usual[found.model_hash] = Budget(usual, layers, found)
-            except ConfigError as error:  # a table that does not fit costs the slider only
-                _LOG.warning("%s", error)
-                return None
-        return self._usual[found.model_hash]
+            return self._made(adm_id, found.sha256, own_rules(rules))
+        try:
+            return self._made(adm_id, found.sha256, format_rules(preset(DEFAULT_PRESET).rules))
+        except ConfigError as error:  # a table that does not fit costs the slider only
+            _LOG.warning("%s", error)
+            return None
+
+    def _make(self, adm_id: str, _table: str, rules: str) -> Budget | None:
+        # The hash of the table is there to remember the budget by: another table, another budget.
+        found = self._sensitivities(adm_id)
+        return None if found is None else Budget(rules, self._shelf.layers(adm_id), found)
 
     def _sensitivities(self, adm_id: str) -> Sensitivities | None:
         try:

@@ -251,6 +251,20 @@ def test_the_slider_follows_the_rules_and_keeps_them(workbench: Workbench) -> No
         assert configure.replan("tiny", "* = keep\n", 1.0) == "* = keep\n"
 
 
+def test_a_budget_is_made_once_for_the_same_rules_and_table(
+    workbench: Workbench, table: Sensitivities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = workbench.budget("tiny", "* = w8a8\n")
+    assert first is not None
+    assert workbench.budget("tiny", first.rules(first.limits_mb[0] + 0.1)) is first
+    assert workbench.budget("tiny", "denoiser.conv_in = keep\n* = w8a8\n") is not first
+    dearer = {name: dict.fromkeys(row, 9.0) for name, row in table.errors.items()}
+    monkeypatch.setattr(
+        "app.budgets.shipped_sensitivities", lambda *_: replace(table, errors=dearer)
+    )
+    assert workbench.budget("tiny", "* = w8a8\n") is not first
+
+
 def test_only_what_a_budget_wrote_is_taken_out() -> None:
     block = "# within 3.25 MB\ndenoiser.conv_in = w4\n# end of the budget\n"
     mine = "# within reason\ndenoiser.conv_out = keep\n"
