@@ -57,7 +57,7 @@ _RULES = {
 
 HEADER = (
     *("method", "packed", "below fp32", "denoiser", "below fp32"),
-    *("FD increase", "95 % interval", "verdict", "on as many pairs"),
+    *("FD increase", "95 % interval", "verdict", "on as many pairs", "verdict"),
     *("latent SQNR", "log-mel gap", "divergence index", "pairs"),
 )
 OURS, REBUILT = "PTQ4ADM", "PTQ4ADM + reconstruction"
@@ -189,6 +189,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         number(row["denoiser_reduction_pct"], 1, " %"),
         *fd_cells(row),
         row.get("verdict", "n/a"),
+        fd_cells(row["alike"])[0],
         str(row["alike"]["verdict"] or "n/a"),
         number(row["latent_sqnr_db"], 1, " dB"),
         number(row["log_mel_l1_db"], 2, " dB"),

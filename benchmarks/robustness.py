@@ -26,6 +26,7 @@ from ptq.adms.sampling import SamplingSettings
 from ptq.adms.tiling import TiledModel
 from ptq.calibration.calibrator import Calibration
 from ptq.metrics.embed.ear import Ear, find_ear
+from ptq.metrics.verdict import MAX_DIVERGENCE_INDEX
 from ptq.presets import preset
 from ptq.prompts.slices import each_slice
 from ptq.prompts.suites import Suite, draw_suite
@@ -36,6 +37,8 @@ CALIBRATED = "as calibrated"
 _SEED = 300
 _LONG_PROMPTS = 8
 _TILED_S = 30.72
+# The verdict's limit of a median, and as far as another seed.
+_FAR_APART = (MAX_DIVERGENCE_INDEX, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +172,10 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         for preset in PRESETS
     ]
     print(table(("condition", "preset", *DRIFTS.values()), drifting))
+    indices = [i for row in rows for i in row["pairs"]["divergence_index"] if i is not None]
+    for limit in _FAR_APART:
+        far = sum(index > limit for index in indices)
+        print(f"Pairs with a divergence index above {limit:g}: {far} of {len(indices)}")
 
 
 def _median(row: Mapping[str, Any], key: str, digits: int) -> str:
