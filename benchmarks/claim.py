@@ -20,7 +20,7 @@ from typing import Any
 
 from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of, rebuilt
-from benchmarks.clips import SETTINGS
+from benchmarks.clips import BLOCK, SETTINGS
 from benchmarks.presets import PlanBench, fd_cells, finished_rows, show_notes
 from benchmarks.records import write_results
 from benchmarks.sizes import denoiser_bytes, denoiser_reduction_pct, size_of, values_of
@@ -44,16 +44,20 @@ REST = (
 # Prompts and noise that judge once, here and in the benchmarks that go on from here.
 FRESH = 700
 Q_DIFFUSION = "Q-Diffusion style"
-_RULES = {
-    "w4a8, nearest": "denoiser.* = w4 channel sym a8 optional",
-    "w4a8, MSE": "denoiser.* = w4 channel asym mse a8 optional",
-    # AdaRound and shortcuts whose halves have ranges of their own (their weights share scales),
-    # first and last layers at 8 bits.
-    Q_DIFFUSION: (
-        "denoiser.conv_in = w8 a8\ndenoiser.conv_out = w8 a8\n"
-        "denoiser.* = w4 channel asym mse adaround a8 optional"
-    ),
-}
+# Rules of the denoiser at any bits; ``benchmarks.lowest`` asks how few of them do.
+RIVALS = MappingProxyType(
+    {
+        "nearest": "denoiser.* = w{bits} channel sym a8 optional",
+        "MSE": "denoiser.* = w{bits} channel asym mse a8 optional",
+        # AdaRound and shortcuts whose halves have ranges of their own (their weights share
+        # scales), first and last layers at 8 bits.
+        Q_DIFFUSION: (
+            "denoiser.conv_in = w8 a8\ndenoiser.conv_out = w8 a8\n"
+            "denoiser.* = w{bits} channel asym mse adaround a8 optional"
+        ),
+    }
+)
+_OF_FOUR_BITS = {"w4a8, nearest": "nearest", "w4a8, MSE": "MSE", Q_DIFFUSION: Q_DIFFUSION}
 
 HEADER = (
     *("method", "packed", "below fp32", "denoiser", "below fp32"),
@@ -73,8 +77,8 @@ def methods(ours: QuantConfig) -> Mapping[str, QuantConfig]:
         ours: The allocated plan; it stands as it is, and with its blocks rebuilt.
     """
     made = {
-        name: QuantConfig(name=name, rules=parse_rules(f"{text}\n{REST}"))
-        for name, text in _RULES.items()
+        name: QuantConfig(name=name, rules=parse_rules(f"{RIVALS[rival].format(bits=4)}\n{REST}"))
+        for name, rival in _OF_FOUR_BITS.items()
     }
     return MappingProxyType(
         {
@@ -114,6 +118,8 @@ def main() -> None:
     parser.add_argument("--adm", default="mini-audioldm")
     parser.add_argument("--methods", nargs="+", help="their names; all of them if left out")
     arguments = parser.parse_args()
+    if arguments.many > arguments.pairs and arguments.pairs % BLOCK:
+        parser.error(f"--pairs has to be a multiple of {BLOCK} for its clips to begin --many's")
     adm, ear = load_adm(find_adm(arguments.adm)), find_ear()
     if not isinstance(ear, Ear):
         raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
@@ -165,7 +171,7 @@ def _row(bench: PlanBench, name: str, alike: int) -> dict[str, Any]:
     if len(few.prompts) < len(bench.prompts):
         clips = "fp" if name == "fp" else few.clips_name(plan)
         full, second = few.bank("fp", few.adm), few.bank("fp", few.adm, 1)
-        # All of these clips are there by now, whichever model made them.
+        # Whole blocks of the longer list: these clips are there by now, whichever model made them.
         on_few = few.scores(full, second, few.bank(clips, few.adm))
     return {
         **row,

@@ -24,7 +24,9 @@ from ptq.memory import keep_freed_memory
 
 CACHE = Path("runs") / "benchmarks"
 SETTINGS = SamplingSettings(steps=20, guidance=2.5, seconds=5.12)
-_BATCH, _GPU_BATCH, _BLOCK = 8, 16, 512
+# Prompts of one folder: banks of whole blocks of one list share clips.
+BLOCK = 512
+_BATCH, _GPU_BATCH = 8, 16
 _LOOK_S = 2.0
 
 
@@ -34,7 +36,7 @@ class ClipBank:
 
     They are found again by the full-precision weights, the name, which says the plan, prompts, seed
     and settings: after a change to how a plan is carried out, delete ``runs/benchmarks`` and the
-    results. They lie in blocks: a longer list begins with the clips that a shorter one left.
+    results. They lie in blocks: a longer list begins with the whole blocks of a shorter one.
     Those of a GPU, where there is one, lie apart: pairs are of one device.
     """
 
@@ -46,13 +48,13 @@ class ClipBank:
 
     def _path(self, index: int) -> Path:
         # The number is part of the noise: a block's clips are its own wherever its prompts recur.
-        return self._folders[index // _BLOCK] / f"{index:04d}.flac"
+        return self._folders[index // BLOCK] / f"{index:04d}.flac"
 
     @cached_property
     def _folders(self) -> tuple[Path, ...]:
         """One for each block."""
-        starts = range(0, len(self.prompts), _BLOCK)
-        return tuple(self._folder(self.prompts[start : start + _BLOCK]) for start in starts)
+        starts = range(0, len(self.prompts), BLOCK)
+        return tuple(self._folder(self.prompts[start : start + BLOCK]) for start in starts)
 
     def _folder(self, prompts: tuple[str, ...]) -> Path:
         asked = json.dumps([prompts, asdict(self.settings)])

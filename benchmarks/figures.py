@@ -63,7 +63,12 @@ def _plans(table: Table) -> Figure:
 
 def _lowest(table: Table) -> Figure:
     found = [row for row in table["rows"] if "stored_bits" in row]
-    return _increases(found, lambda row: f"{row['method']}, {row['stored_bits']:.2f} bits stored")
+    return _increases(found, _lowest_label)
+
+
+def _lowest_label(row: Mapping[str, Any]) -> str:
+    held = "" if row.get("holds") else ", does not hold"
+    return f"{row['method']}, {row['stored_bits']:.2f} bits stored{held}"
 
 
 def _toolkits(table: Table) -> Figure:
