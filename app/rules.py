@@ -47,7 +47,7 @@ class RuleLine:
     rule: QuantRule | None
 
 
-def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") -> Draft:
+def draft_plan(text: str, layers: Sequence[LayerInfo]) -> Draft:
     """Read rules and resolve them; the first lines that cannot be read are reported."""
     if long := excess(text):
         return Draft(problems=(long,))
@@ -56,7 +56,7 @@ def draft_plan(text: str, layers: Sequence[LayerInfo], *, name: str = "custom") 
     if first:
         return Draft(problems=first)
     try:
-        plan = resolve_plan(QuantConfig(name=name, rules=parse_rules(text)), layers)
+        plan = resolve_plan(QuantConfig(name="custom", rules=parse_rules(text)), layers)
     except ConfigError as error:
         return Draft(problems=(RuleProblem(line=_guilty_line(text, error), message=str(error)),))
     return Draft(plan=plan)

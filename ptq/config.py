@@ -75,7 +75,7 @@ class QuantConfig:
     Attributes:
         name: what reports call the configuration.
         rules: the first that matches a layer decides.
-        seed: seeds every random choice of a quantization method.
+        seed: of what a quantization method draws: the order of states in BRECQ's training.
     """
 
     name: str

@@ -35,7 +35,7 @@ class QuantPlan:
     Attributes:
         name: what reports call the plan.
         layers: one spec a layer.
-        seed: seeds every random choice of a quantization method.
+        seed: of what a quantization method draws: the order of states in BRECQ's training.
     """
 
     name: str
@@ -158,9 +158,9 @@ def read_plan(path: Path) -> QuantPlan:
         raise CheckpointError(f"the plan {path.name} cannot be read ({error}).") from error
 
 
-def fp_size_bytes(inventory: Iterable[LayerInfo], *, bits: int = 32) -> int:
-    """Return the bytes of all layers in floating point."""
-    return sum((info.parameters + info.bias_parameters) * bits // 8 for info in inventory)
+def fp_size_bytes(inventory: Iterable[LayerInfo]) -> int:
+    """Return the bytes of all layers in float32."""
+    return sum(4 * (info.parameters + info.bias_parameters) for info in inventory)
 
 
 def _canonical(data: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ QUANTIZED = "#ea7c2f"
 OTHER = "#14a08d"
 INK = "#8a909c"
 FAINT = "rgba(138,144,156,0.28)"
+_EMPTY_HEIGHT = 220
 _TITLE_CHARACTERS = 34  # what a phone shows in one line
 _CLEAR = "rgba(0,0,0,0)"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
@@ -57,11 +58,11 @@ def styled(figure: go.Figure, *, title: str, height: int) -> go.Figure:
     return figure
 
 
-def empty_figure(text: str, *, title: str, height: int = 220) -> go.Figure:
+def empty_figure(text: str, *, title: str) -> go.Figure:
     """A figure that says why there is nothing to draw."""
     figure = go.Figure()
     figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    styled(figure, title=title, height=height)
+    styled(figure, title=title, height=_EMPTY_HEIGHT)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure

@@ -80,7 +80,7 @@ def brecq_codes(
     layers: Mapping[str, BlockLayer],
     data: BlockData,
     run: Run,
-    seed: int = 0,
+    seed: int,
     iterations: int = ITERATIONS,
 ) -> dict[str, QuantizedWeight]:
     """Return learnt codes of every layer; the block never gets worse.

@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -33,51 +34,58 @@ def block_of(layer: str) -> str | None:
     return match.group(1) if match else None
 
 
-def reconstructed_weights(
-    replay: Replay,
-    infos: Sequence[LayerInfo],
-    schemes: Mapping[str, WeightScheme],
-    stats: CalibrationStats,
-    starts: Mapping[str, QuantizedWeight],
-    iterations: int = ITERATIONS,
-) -> dict[str, QuantizedWeight]:
-    """Return the codes of layers that lie in blocks.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reconstruction:
+    """Learns the rounding of the layers that lie in blocks.
 
-    Args:
+    Attributes:
         replay: The full-precision model, and the states that rounding looks at.
-        infos: Layers of blocks.
-        schemes: By layer name.
         stats: Hold what input channels are divided by, where a scheme balances them.
-        starts: Codes to begin with, by layer name.
+        seed: Of the order in which states are taken.
         iterations: Gradient steps a block.
-
-    Raises:
-        Cancelled: As soon as the replay is told to stop.
     """
-    members: dict[str, list[LayerInfo]] = {}
-    for info in infos:
-        members.setdefault(block_of(info.name) or info.name, []).append(info)
-    parts = replay.adm.parts()
-    found: dict[str, QuantizedWeight] = {}
-    for name, data in _recorded(replay, tuple(members)):
-        targets = {
-            info.name: rounding_target(
-                weight_rows(get_layer(parts, info.name), info), schemes[info.name], info, stats
-            )
-            for info in members[name]
-        }
-        module = get_layer(parts, name)
-        block = _Block(name, module, members[name], targets, replay.should_stop)
-        layers = {
-            info.name: BlockLayer(
-                rows=targets[info.name].rows,
-                start=starts[info.name],
-                scheme=schemes[info.name],
-            )
-            for info in members[name]
-        }
-        found |= brecq_codes(layers, data, block, iterations=iterations)
-    return found
+
+    replay: Replay
+    stats: CalibrationStats
+    seed: int
+    iterations: int = ITERATIONS
+
+    def __call__(
+        self,
+        infos: Sequence[LayerInfo],
+        schemes: Mapping[str, WeightScheme],
+        starts: Mapping[str, QuantizedWeight],
+    ) -> dict[str, QuantizedWeight]:
+        """Return the codes of layers, but for those that lie in no block.
+
+        Args:
+            infos: The layers.
+            schemes: By layer name.
+            starts: Codes to begin with, by layer name.
+
+        Raises:
+            Cancelled: As soon as the replay is told to stop.
+        """
+        members: dict[str, list[LayerInfo]] = {}
+        for info in infos:
+            block = block_of(info.name)
+            if block is not None:
+                members.setdefault(block, []).append(info)
+        found: dict[str, QuantizedWeight] = {}
+        for name, data in _recorded(self.replay, tuple(members)):
+            targets = {info.name: self._target(info, schemes) for info in members[name]}
+            layers = {
+                key: BlockLayer(rows=target.rows, start=starts[key], scheme=schemes[key])
+                for key, target in targets.items()
+            }
+            module = get_layer(self.replay.adm.parts(), name)
+            run = _Block(name, module, members[name], targets, self.replay.should_stop)
+            found |= brecq_codes(layers, data, run, self.seed, self.iterations)
+        return found
+
+    def _target(self, info: LayerInfo, schemes: Mapping[str, WeightScheme]) -> RoundingTarget:
+        rows = weight_rows(get_layer(self.replay.adm.parts(), info.name), info)
+        return rounding_target(rows, schemes[info.name], info, self.stats)
 
 
 class _Block:
@@ -118,11 +126,11 @@ def _recorded(replay: Replay, names: Sequence[str]) -> Iterator[tuple[str, Block
         with _recording(replay.adm.parts(), calls):
             replay({DENOISER})
         for name in here:
-            # Tensors of inference mode take no part in training; their copies do.
             if not calls[name]:
                 raise CalibrationError(
                     f"{name} saw no data during calibration; round its layers to nearest."
                 )
+            # Tensors of inference mode take no part in training; their copies do.
             pairs = [(_copied(call), output.clone()) for call, output in calls.pop(name)]
             yield name, BlockData(calls=[p[0] for p in pairs], outputs=[p[1] for p in pairs])
 

@@ -8,7 +8,7 @@ from ptq.adms.sampling import ShouldStop, never_stop
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import adaround_codes
 from ptq.algorithms.gptq import gptq_codes
-from ptq.calibration.blocks import block_of, reconstructed_weights
+from ptq.calibration.blocks import Reconstruction
 from ptq.calibration.moments import MOST_BYTES, each_moment
 from ptq.calibration.replay import Replay
 from ptq.errors import Cancelled
@@ -98,9 +98,6 @@ def rounded_weights(
         rows, scheme = weight_rows(get_layer(parts, info.name), info), schemes[info.name]
         target = rounding_target(rows, scheme, info, stats or {})
         found[info.name] = rounded_weight(target, scheme, info, moment, replay.should_stop)
-    in_blocks = [
-        infos[name]
-        for name, scheme in schemes.items()
-        if scheme.rounding is Rounding.BRECQ and block_of(name) is not None
-    ]
-    return found | reconstructed_weights(replay, in_blocks, schemes, stats or {}, found)
+    learnt = [infos[n] for n, scheme in schemes.items() if scheme.rounding is Rounding.BRECQ]
+    reconstruct = Reconstruction(replay=replay, stats=stats or {}, seed=plan.seed)
+    return found | reconstruct(learnt, schemes, found)

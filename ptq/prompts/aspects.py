@@ -75,6 +75,6 @@ def cells_of(text: str, lexicon: Lexicon | None = None) -> frozenset[Cell]:
     return frozenset((family, a) for family in families_of(text, lexicon) for a in aspects)
 
 
-def cells_of_all(texts: Iterable[str], lexicon: Lexicon | None = None) -> tuple[Cell, ...]:
+def cells_of_all(texts: Iterable[str]) -> tuple[Cell, ...]:
     """The cells that any of many prompts fills, in order."""
-    return tuple(sorted(frozenset[Cell]().union(*(cells_of(text, lexicon) for text in texts))))
+    return tuple(sorted(frozenset[Cell]().union(*(cells_of(text) for text in texts))))

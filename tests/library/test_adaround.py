@@ -1,7 +1,5 @@
 """AdaRound: starts at the weight itself, ends at hard choices, and helps the output."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +7,7 @@ from torch import Tensor
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import SoftCodes, _train, adaround_codes
 from ptq.scheme import Granularity, WeightScheme
-from ptq.weights import QuantizedWeight, output_error
+from ptq.weights import output_error
 
 COLUMNS = 96
 SCHEMES = [
@@ -26,16 +24,6 @@ def weight_and_moment() -> tuple[Tensor, Tensor]:
     )
     inputs += 0.2 * torch.randn(inputs.shape, generator=generator)
     return weight, inputs.T @ inputs / len(inputs)
-
-
-@pytest.fixture
-def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes are taken over as they come, also where the output loses by them."""
-
-    def taken_over(start: QuantizedWeight, codes: Tensor, *_: Tensor) -> QuantizedWeight:
-        return replace(start, codes=codes.to(start.codes.dtype))
-
-    monkeypatch.setattr(QuantizedWeight, "improved", taken_over)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)

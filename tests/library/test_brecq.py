@@ -13,7 +13,7 @@ from ptq.adms.sampling import SamplingSettings
 from ptq.algorithms import quantize_weight
 from ptq.algorithms.adaround import adaround_codes
 from ptq.algorithms.brecq import BlockData, BlockLayer, Call, brecq_codes
-from ptq.calibration.blocks import block_of, reconstructed_weights
+from ptq.calibration.blocks import Reconstruction, block_of
 from ptq.calibration.purposes import spread
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
@@ -69,7 +69,7 @@ def run(weights: Mapping[str, Tensor], call: Call) -> Tensor:
 
 def test_layers_of_a_block_make_up_for_each_other() -> None:
     layers, data = two_layers()
-    together = brecq_codes(layers, data, run, iterations=400)
+    together = brecq_codes(layers, data, run, seed=0, iterations=400)
     nearest = {name: layer.start for name, layer in layers.items()}
     inputs = torch.cat([call[0][0] for call in data.calls])
     hidden = torch.relu(inputs @ layers["first"].rows.T)
@@ -89,6 +89,15 @@ def test_layers_of_a_block_make_up_for_each_other() -> None:
         assert torch.equal(together[name].scale, layer.start.scale)
 
 
+def test_the_seed_is_that_of_the_order_of_calls() -> None:
+    layers, data = two_layers()
+    first, again, other = (
+        brecq_codes(layers, data, run, seed=seed, iterations=400) for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(first[name].codes, again[name].codes) for name in layers)
+    assert not all(torch.equal(first[name].codes, other[name].codes) for name in layers)
+
+
 def test_a_block_that_cannot_gain_keeps_what_it_had() -> None:
     layers, data = two_layers()
     on_grid = {
@@ -97,7 +106,7 @@ def test_a_block_that_cannot_gain_keeps_what_it_had() -> None:
     }
     exact = {name: layer.rows for name, layer in on_grid.items()}
     same = BlockData(calls=data.calls, outputs=[run(exact, call) for call in data.calls])
-    found = brecq_codes(on_grid, same, run, iterations=5)
+    found = brecq_codes(on_grid, same, run, seed=0, iterations=5)
     assert all(torch.equal(found[name].codes, layer.start.codes) for name, layer in layers.items())
 
 
@@ -106,7 +115,7 @@ def test_a_block_that_training_makes_worse_keeps_what_it_had(
 ) -> None:
     monkeypatch.setattr("ptq.algorithms.brecq._RATE", 50.0)
     layers, data = two_layers()
-    found = brecq_codes(layers, data, run, iterations=1)
+    found = brecq_codes(layers, data, run, seed=0, iterations=1)
     assert all(torch.equal(found[name].codes, layer.start.codes) for name, layer in layers.items())
 
 
@@ -180,9 +189,8 @@ def test_reconstruction_is_repeatable_and_leaves_the_model_alone(replay: Replay)
     schemes = {s.name: s.scheme.weight for s in plan.quantized if s.scheme.weight is not None}
     infos = [info for info in layers_of(adm) if info.name in schemes]
     starts = rounded_weights(replay, plan_of(adm, "denoiser.* = w3 gptq r2 optional\n* = keep"))
-    first, second = (
-        reconstructed_weights(replay, infos, schemes, {}, starts, iterations=20) for _ in range(2)
-    )
+    reconstruct = Reconstruction(replay=replay, stats={}, seed=0, iterations=20)
+    first, second = (reconstruct(infos, schemes, starts) for _ in range(2))
     assert all(torch.equal(first[name].codes, second[name].codes) for name in schemes)
     after = adm.parts()["denoiser"].state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -1,6 +1,5 @@
 """GPTQ: outputs gain what single weights lose."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +47,6 @@ def weight_and_inputs(seed: int = 0, rank: int = 24) -> tuple[Tensor, Tensor]:
 
 def moment_of(inputs: Tensor) -> Tensor:
     return inputs.T @ inputs / len(inputs)
-
-
-@pytest.fixture
-def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes are taken over as they come, also where the output loses by them."""
-
-    def taken_over(start: QuantizedWeight, codes: Tensor, *_: Tensor) -> QuantizedWeight:
-        return replace(start, codes=codes.to(start.codes.dtype))
-
-    monkeypatch.setattr(QuantizedWeight, "improved", taken_over)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
