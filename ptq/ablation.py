@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings, ShouldStop, never_stop
+from ptq.affine import relative_error
 from ptq.layer_spec import DENOISER, LayerSpec
 from ptq.plan import QuantPlan
 from ptq.quantize import Prepared, quantize_
@@ -87,15 +88,14 @@ class GroupAblation:
             }
             alone = replace(plan, name=group, layers=specs)
             quantize_(other.parts(), alone, self.prepared.stats, weights=weights)
-            difference = self._sampled(other) - exact
-            found[group] = float(difference.square().sum() / exact.square().sum())
+            found[group] = relative_error(exact, self._sampled(other))
             on_group(done, len(groups))
         return found
 
     def _sampled(self, adm: AudioDiffusionModel) -> Tensor:
         sampler = Sampler(adm=adm, settings=self.settings, should_stop=self.should_stop)
         ids = range(len(self.prompts))
-        return sampler(adm.encode(self.prompts), NoiseTape(self.seed), ids).double()
+        return sampler(adm.encode(self.prompts), NoiseTape(self.seed), ids)
 
 
 def _denoiser(plan: QuantPlan) -> Iterator[LayerSpec]:

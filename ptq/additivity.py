@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats as statistics
 
+from ptq.affine import relative_error
 from ptq.allocate import Allocation
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights
@@ -77,7 +78,7 @@ class AdditivityCheck:
 
     def __call__(self, plans: Sequence[Allocation]) -> Additivity:
         """Measure the plans of a front."""
-        exact = self.replay.predictions().double()
+        exact = self.replay.predictions()
         measured = []
         for found in plans:
             # Other parts have no term in the sum, so they stay as they are.
@@ -89,6 +90,5 @@ class AdditivityCheck:
             replay = Replay(
                 adm=other, states=self.replay.states, should_stop=self.replay.should_stop
             )
-            difference = replay.predictions().double() - exact
-            measured.append(float(difference.square().sum() / exact.square().sum()))
+            measured.append(relative_error(exact, replay.predictions()))
         return Additivity(predicted=tuple(found.error for found in plans), measured=tuple(measured))

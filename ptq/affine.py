@@ -104,6 +104,12 @@ def along(per_channel: Tensor, values: Tensor, axis: int) -> Tensor:
     return per_channel.reshape(shape)
 
 
+def relative_error(reference: Tensor, estimate: Tensor) -> float:
+    """Return ‖x − x̂‖² / ‖x‖²; 0/0 is NaN."""
+    reference, estimate = reference.detach().double(), estimate.detach().double()
+    return float((reference - estimate).square().sum() / reference.square().sum())
+
+
 def sqnr_db(reference: Tensor, estimate: Tensor) -> float:
     """Return the signal-to-quantization-noise ratio, 10 log10(‖x‖² / ‖x − x̂‖²), in dB."""
     reference, estimate = reference.detach().double(), estimate.detach().double()

@@ -1,15 +1,13 @@
 """The command line's second step to bits under a budget: allocate."""
 
 import argparse
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_options import check_folder, quant_config
+from ptq.cli_options import check_target, quant_config
+from ptq.cli_output import quiet_output
 from ptq.config import format_rules
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo
@@ -20,19 +18,6 @@ from ptq.sensitivities import Sensitivities
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
     from ptq.allocate import Allocation, Allocator
-
-
-@contextmanager
-def quiet_output() -> Iterator[None]:
-    """Send what a solver's own code prints to the error stream: stdout is for the answer."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def budget_options(sub: argparse.ArgumentParser) -> None:
@@ -80,7 +65,7 @@ def allocated(
     """The plan of one budget or the whole Pareto front, as JSON values and as text."""
     allocator, layers = allocator_of(adm, arguments)
     if arguments.out is not None:
-        check_folder(arguments.out)
+        check_target(arguments.out)
     with quiet_output():
         front = _wanted(allocator, arguments)
     rows = [plan_figures(plan, layers) for plan in front]

@@ -31,7 +31,6 @@ def sampling_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--guidance", type=float, help="as the model declares it, if not given")
     sub.add_argument("--seconds", type=float, default=5.12)
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", choices=["cpu"], default="cpu", help="the only one so far")
 
 
 def study_options(sub: argparse.ArgumentParser) -> None:
@@ -67,12 +66,14 @@ def _calibration_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--calibration-from", type=Path, help="run whose calibration serves again")
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a file whose folder is not there, before hours of work are lost.
+def check_target(path: Path) -> None:
+    """Refuse a file that cannot be written where it is wanted, before hours of work are lost.
 
     Raises:
-        ConfigError: Naming the folder.
+        ConfigError: Naming the folder that is not there, or that stands in its place.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent} for {path.name}; make it first.")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_options import check_folder
+from ptq.cli_options import check_target
 from ptq.errors import ConfigError
 from ptq.report_markdown import table
 
@@ -71,7 +71,7 @@ def augmented_path(given: Path | None, wanted: Path | None) -> Path | None:
         ConfigError: If the folder is missing, or a file would be overwritten unasked.
     """
     if wanted is not None:
-        check_folder(wanted)
+        check_target(wanted)
     if wanted is not None or given is None:
         return wanted
     path = given.with_name(f"{given.stem}-augmented.txt")

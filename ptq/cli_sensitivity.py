@@ -8,7 +8,8 @@ from math import lcm
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptq.cli_options import check_folder
+from ptq.cli_options import check_target
+from ptq.cli_output import quiet_output
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.sensitivity import SensitivityMeter
     from ptq.stages import StudyContext
 
-# Four of each prompt.
+# Four a prompt, on average: they are spread over the steps.
 _STATES = 160
 _ABLATED = 4
 _CHECKED = 6
@@ -55,7 +56,7 @@ def measured(
     schemes = tuple(arguments.schemes or SCHEMES)
     base = resolve_plan(study.config.quant, study.layers())
     observed = _observed(base, schemes)  # refused before anything is measured
-    check_folder(arguments.to)
+    check_target(arguments.to)
     with study.run.locked():
         stats = calibrate_stage(study, observed)
         folder = calibration_folder(study)
@@ -78,7 +79,7 @@ def measured(
             # At a middle one, where errors are neither out of hand nor those of activations alone.
             found = _scaled(study, meter, found, schemes[len(schemes) // 2])
         arguments.to.write_text(found.to_json(), encoding="utf-8")
-        return found, _checked(study, meter, found) if arguments.check else None
+        return found, _checked(study, meter, found, manifest.prompts) if arguments.check else None
 
 
 def _scaled(
@@ -101,21 +102,26 @@ def _scaled(
 
 
 def _checked(
-    study: "StudyContext", meter: "SensitivityMeter", found: Sensitivities
+    study: "StudyContext",
+    meter: "SensitivityMeter",
+    found: Sensitivities,
+    calibrated: Sequence[str],
 ) -> "Additivity":
+    """Check a table on scenes that neither it nor calibration saw."""
     from ptq.additivity import AdditivityCheck
     from ptq.allocate import Allocator
     from ptq.calibration.purposes import HeldOut, Purpose
     from ptq.calibration.replay import Replay
 
-    known = (*meter.fitting.states.prompts, *meter.replay.states.prompts)
-    held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=known)
+    held_out = HeldOut(adm=study.adm, sampling=study.settings, apart_from=calibrated)
     check = AdditivityCheck(
         replay=Replay(adm=study.adm, states=held_out(Purpose.VALIDATION)),
         fitting=meter.fitting,
         stats=meter.stats,
     )
-    return check(Allocator(meter.base, study.layers(), found).front(_CHECKED))
+    with quiet_output():
+        front = Allocator(meter.base, study.layers(), found).front(_CHECKED)
+    return check(front)
 
 
 def additivity_figures(found: "Additivity", measure: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from ptq.cli_budget import (
     allocator_of,
     front_text,
     plan_figures,
-    quiet_output,
     sensitivity_table,
     write_rules,
 )
-from ptq.cli_options import check_folder, study_config
+from ptq.cli_options import check_target, study_config
+from ptq.cli_output import quiet_output
 from ptq.errors import ConfigError
 from ptq.report_markdown import megabytes
 from ptq.study_config import StudyConfig
@@ -50,7 +50,7 @@ def smallest_found(
 
     allocator, layers = allocator_of(adm, arguments)
     if arguments.to is not None:
-        check_folder(arguments.to)
+        check_target(arguments.to)
     search = study_config(arguments, adm, Suite.EXPLORATION)
     trials = _Trials(adm=adm, ear=_ear(search), runs=arguments.out, on_event=on_event)
     with quiet_output():

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from ptq.adms.base import layers_of
+from ptq.affine import relative_error
 from ptq.algorithms.bias_correction import output_shift
 from ptq.calibration.moments import each_moment
 from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weight, rounded_weights
 from ptq.config import QuantConfig, QuantRule
+from ptq.errors import ConfigError
 from ptq.first_order import Change, first_order_errors
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.layers import get_layer, set_layer_
@@ -125,10 +127,7 @@ class SensitivityMeter:
                 prepared = Prepared(stats=self.stats, weights=codes[words])
                 layer = quantize_layer(parts, plan[info.name], info, prepared)
                 with _standing_in(parts, info.name, layer):
-                    difference = self.replay.predictions() - reference
-                errors[info.name][words] = float(
-                    difference.square().sum() / reference.square().sum()
-                )
+                    errors[info.name][words] = relative_error(reference, self.replay.predictions())
             on_layer(done, len(sites))
         return self._table(PREDICTION, errors)
 
@@ -138,8 +137,13 @@ class SensitivityMeter:
         Args:
             schemes: Words of rules, as above.
             draws: Passes back for each state; the estimate is as sure as their whole number.
+
+        Raises:
+            ConfigError: For a low-rank branch beside quantized activations: it sees its input
+                unquantized, which the gradient of the whole layer does not know.
         """
         plans = self._plans(schemes)
+        _check_branches(plans)
         changes = {
             info.name: self._changes(
                 info, fitted, {w: plan[info.name] for w, plan in plans.items()}
@@ -213,6 +217,16 @@ class SensitivityMeter:
             calibration=self.calibration,
             errors=errors,
         )
+
+
+def _check_branches(plans: Mapping[str, Mapping[str, LayerSpec]]) -> None:
+    for words, specs in plans.items():
+        schemes = [spec.scheme for spec in specs.values()]
+        if any(s.activation and s.weight is not None and s.weight.rank for s in schemes):
+            raise ConfigError(
+                f"'{words}' has a low-rank branch beside quantized activations, whose error"
+                f" gradients overstate; use --measure {PREDICTION}."
+            )
 
 
 def _alone(scheme: LayerScheme) -> LayerScheme:

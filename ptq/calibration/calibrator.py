@@ -26,7 +26,7 @@ from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
 from ptq.scheme import MAX_TIMESTEP_BUCKETS, Balance
-from ptq.study_config import CalibrationSettings
+from ptq.study_config import COMPARING_STRATEGIES, CalibrationSettings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,9 +72,13 @@ class Calibrator:
         """
         chooser = strategy(self.wanted.strategy)
         prompts = calibration_prompts(self.adm, self.wanted)
-        total = len(prompts) + self.sampling.steps
-        pool = self._recorder(total).record(prompts)
-        probe = _Probe(adm=self.adm, pool=pool, should_stop=self.should_stop)
+        replays = _Replays(
+            calibrator=self,
+            before=len(prompts),
+            count=1 + (chooser.id in COMPARING_STRATEGIES) + bool(_uneven(plan)),
+        )
+        pool = self._recorder(replays.total).record(prompts)
+        probe = _Probe(pool=pool, replays=replays)
         candidates = Candidates(pool=pool, measure=probe)
         count, others = shares(pool, self.wanted.states, self.wanted.reconstruction)
         chosen = chooser.states(candidates, count, self.wanted.seed)
@@ -87,15 +91,9 @@ class Calibrator:
             sites=sites_to_watch(plan, layers_of(self.adm)),
             buckets=common_buckets(static_buckets(plan).values()),
         )
-        replay = Replay(
-            adm=self.adm,
-            states=sets[Purpose.STATISTICS],
-            progress=lambda done, steps: self.progress(
-                len(prompts) + done * self.sampling.steps // steps, total
-            ),
-            should_stop=self.should_stop,
-        )
-        stats = observe_states(replay, self._balanced(observation, plan, replay))
+        states = sets[Purpose.STATISTICS]
+        watched = self._balanced(observation, plan, replays, states)
+        stats = observe_states(replays.next(states), watched)
         manifest = CalibrationManifest(
             strategy=chooser.id,
             covering=self.wanted.covering,
@@ -115,18 +113,16 @@ class Calibrator:
         )
         return Calibration(stats=stats, sets=sets, manifest=manifest)
 
-    def _balanced(self, wanted: Observation, plan: QuantPlan, replay: Replay) -> Observation:
+    def _balanced(
+        self, wanted: Observation, plan: QuantPlan, replays: "_Replays", states: StateSet
+    ) -> Observation:
         """What to watch once channels are evened out, which takes a replay of its own."""
-        kinds = {
-            spec.name: _balance(spec)
-            for spec in plan.quantized
-            if _balance(spec) is not Balance.NONE
-        }
+        kinds = _uneven(plan)
         uneven = [info for info in wanted.sites if info.name in kinds]
         if not uneven:
             return wanted
         parts = self.adm.parts()
-        seen = observe_states(replay, replace(wanted, sites=uneven))
+        seen = observe_states(replays.next(states), replace(wanted, sites=uneven))
         unseen = next((info.name for info in uneven if info.name not in seen), None)
         if unseen is not None:
             raise CalibrationError(
@@ -154,22 +150,55 @@ class Calibrator:
         )
 
 
-@dataclass
+def _uneven(plan: QuantPlan) -> dict[str, Balance]:
+    """How channels are evened out, for the layers where they are."""
+    found = {spec.name: _balance(spec) for spec in plan.quantized}
+    return {name: kind for name, kind in found.items() if kind is not Balance.NONE}
+
+
+@dataclass(kw_only=True)
+class _Replays:
+    """Replays of one calibration, in turn, each told as so many steps of the sampler.
+
+    Attributes:
+        calibrator: Whose model, and who is told.
+        before: How much was done before the first.
+        count: How many there will be.
+    """
+
+    calibrator: Calibrator
+    before: int
+    count: int
+
+    @property
+    def total(self) -> int:
+        """All that there is to do."""
+        return self.before + self.count * self.calibrator.sampling.steps
+
+    def next(self, states: StateSet) -> Replay:
+        """The next one, of some states."""
+        asked, total, before = self.calibrator, self.total, self.before
+        self.before, self.count = before + asked.sampling.steps, self.count - 1
+        return Replay(
+            adm=asked.adm,
+            states=states,
+            progress=lambda done, steps: asked.progress(
+                before + done * asked.sampling.steps // steps, total
+            ),
+            should_stop=asked.should_stop,
+        )
+
+
+@dataclass(kw_only=True)
 class _Probe:
     """Measures what states do to the layers, for the strategy that asks, and remembers it."""
 
-    adm: AudioDiffusionModel
     pool: StatePool
-    should_stop: ShouldStop
+    replays: _Replays
     measured: tuple[NDArray[np.int64], Signatures] | None = None
 
     def __call__(self, candidates: NDArray[np.int64]) -> Signatures:
-        replay = Replay(
-            adm=self.adm,
-            states=StateSet.of(self.pool, candidates),
-            should_stop=self.should_stop,
-        )
-        found = measure_signatures(replay)
+        found = measure_signatures(self.replays.next(StateSet.of(self.pool, candidates)))
         self.measured = (candidates, found)
         return found
 

@@ -83,6 +83,11 @@ class CalibrationFolder:
             raise CalibrationError(
                 f"The calibration in {other.path} has changed since it was named; name it again."
             )
+        if manifest.balanced != balances_of(plan):
+            raise CalibrationError(
+                f"The calibration in {other.path} evens out other channels than the plan"
+                f" '{plan.name}' (smooth); make one with this plan."
+            )
         if not other.serves(plan):
             raise CalibrationError(
                 f"The calibration in {other.path} lacks ranges that the plan '{plan.name}' needs;"

@@ -34,10 +34,12 @@ class Purpose(enum.Enum):
     VALIDATION = "validation"
 
 
-_ROOM = 2
-# Of one row of different scenes that nothing else uses: what judges whole models, and how many of
-# the others judge single layers, those with new sounds first, for layers differ in what they serve.
+# Scenes that nothing else uses stand in one row: these judge whole models, and so many of the
+# others single layers, those with new sounds first, for layers differ in what they serve.
 _VALIDATION, _SENSITIVITY = slice(8, 24), 40
+_NOISE = {Purpose.SENSITIVITY: _SEED, Purpose.VALIDATION: _SEED + 8}
+# Plain scenes come again in other words: so many times the prompts that are wanted are drawn.
+_ROOM = 2
 
 
 def spread(candidates: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -110,35 +112,39 @@ class HeldOut:
         Raises:
             Cancelled: As soon as ``should_stop`` says so.
         """
-        scenes = self._scenes()
-        held_out = scenes[_VALIDATION]
-        if purpose is Purpose.SENSITIVITY:
-            scenes = [prompt for prompt in scenes if prompt not in held_out]
-            held_out = _new_sounds_first(scenes)[:_SENSITIVITY]
+        held_out = _of_validation if purpose is Purpose.VALIDATION else _of_sensitivity
         recorder = StateRecorder(
             adm=self.adm,
             settings=self.sampling,
-            seed=_SEED + (_VALIDATION.start if purpose is Purpose.VALIDATION else 0),
+            seed=_NOISE[purpose],
             batch_size=self.batch_size,
             # What is fitted step by step needs each of them; these prompts are few.
             most_steps=self.sampling.steps,
             progress=self.progress,
             should_stop=self.should_stop,
         )
-        pool = recorder.record([prompt.text for prompt in held_out])
+        pool = recorder.record([prompt.text for prompt in held_out(self._scenes())])
         return StateSet.of(pool, spread(all_states(pool), states, recorder.seed))
 
     def _scenes(self) -> list[Prompt]:
         """Prompts that nobody knows yet, no two of one scene."""
         known, wanted = set(self.apart_from), _VALIDATION.stop + _SENSITIVITY
         lexicon = lexicon_of(self.adm.id)
-        # Plain scenes come again in other words.
         drawn = draw_suite(Suite.EXPLORATION, _ROOM * (wanted + len(known)), _SEED, lexicon)
         scenes: dict[str, Prompt] = {}
         for prompt in drawn:
             if prompt.scene is not None and prompt.text not in known:
                 scenes.setdefault(prompt.scene.content_hash(), prompt)
         return list(scenes.values())
+
+
+def _of_validation(scenes: Sequence[Prompt]) -> Sequence[Prompt]:
+    return scenes[_VALIDATION]
+
+
+def _of_sensitivity(scenes: Sequence[Prompt]) -> Sequence[Prompt]:
+    others = [*scenes[: _VALIDATION.start], *scenes[_VALIDATION.stop :]]
+    return _new_sounds_first(others)[:_SENSITIVITY]
 
 
 def _new_sounds_first(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -19,6 +19,7 @@ from ptq.prompts.grammar import Prompt, caption, draw_event
 from ptq.prompts.lexicon import LEXICON_PATH, Lexicon, SoundSource, default_lexicon
 from ptq.prompts.scene import Distance, Event, Pace, Pitch, Relation, Scene
 from ptq.prompts.suites import Suite, draw_suite, suite_of
+from ptq.prompts.words import function_words
 
 _UNUSUAL_PATH = LEXICON_PATH.with_name("unusual.yaml")
 _FEWEST_LONG_WORDS = 80  # CLAP's text encoders read 77 tokens
@@ -81,7 +82,7 @@ def draw_slice(
         lexicon: Its voiced sounds are those the model knows; the embedded models' own by default.
 
     Raises:
-        ConfigError: If the count is below one, or the slice is empty for this lexicon.
+        ConfigError: If the count is below one, or nothing of the slice is found.
     """
     lexicon = lexicon or default_lexicon()
     if count < 1 or seed < 0:
@@ -109,6 +110,8 @@ def _distinct(draw: _Draw, count: int, seed: int, lexicon: Lexicon) -> tuple[Pro
             found.setdefault(prompt.text, prompt)
         if len(found) == count:
             break
+    if not found:
+        raise ConfigError(f"No such prompt was drawn from seed {seed}; take another seed.")
     prompts = tuple(found.values())
     return tuple(prompts[i % len(prompts)] for i in range(count))
 
@@ -194,7 +197,7 @@ def _rare_manners(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
 
 
 def _one_word(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
-    words = sorted(_source(rng, lexicon).words - {"a", "an", "the", "of"})
+    words = sorted(_source(rng, lexicon).words - function_words())
     return Prompt(text=words[rng.integers(len(words))])
 
 

@@ -140,6 +140,9 @@ def test_a_calibration_that_does_not_fit_is_refused(
     seven = QuantConfig(name="seven", rules=parse_rules("denoiser.* = a8 t7"))
     with pytest.raises(CalibrationError, match="lacks ranges that the plan 'seven' needs"):
         run_study(replace(config, quant=seven), tiny_adm, runs=tmp_path, ear=NO_EAR)
+    even = QuantConfig(name="even", rules=parse_rules("denoiser.*attn* = w8 smooth a8\n* = w8a8"))
+    with pytest.raises(CalibrationError, match="evens out other channels than the plan 'even'"):
+        run_study(replace(config, quant=even), tiny_adm, runs=tmp_path, ear=NO_EAR)
     other = replace(made.settings(), reused_manifest="another")
     with pytest.raises(CalibrationError, match="has changed since it was named"):
         run_study(replace(config, calibration=other), tiny_adm, runs=tmp_path, ear=NO_EAR)

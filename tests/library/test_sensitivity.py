@@ -18,7 +18,7 @@ from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.replay import Replay, watching
 from ptq.calibration.states import StateRecorder, StateSet
 from ptq.config import QuantConfig, parse_rules
-from ptq.errors import Cancelled
+from ptq.errors import Cancelled, ConfigError
 from ptq.layers import get_layer, inventory
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, resolve_plan
@@ -246,6 +246,16 @@ def test_layers_measured_apart_make_up_for_nobody(replay: Replay) -> None:
     apart, alone = "w3 channel brecq", "w3 channel gptq"
     for found in (meter.output((apart, alone)), meter.prediction((apart, alone))):
         assert found.errors[name][apart] == found.errors[name][alone]
+
+
+def test_gradients_are_not_asked_of_branches_beside_quantized_activations(
+    meter: SensitivityMeter,
+) -> None:
+    with pytest.raises(ConfigError, match="'w4 gptq r2 a8' has a low-rank branch"):
+        meter.first_order(("w8 channel", "w4 gptq r2 a8"))
+    assert all(
+        row["w4 gptq r2"] > 0.0 for row in meter.first_order(("w4 gptq r2",)).errors.values()
+    )
 
 
 def test_gradients_foretell_what_one_layer_does_to_the_prediction(meter: SensitivityMeter) -> None:

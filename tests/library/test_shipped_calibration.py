@@ -57,8 +57,11 @@ def study(config: StudyConfig, adm: AudioLDM, runs: Path) -> tuple[Report, int]:
     """A study's report, and how often its calibration told of progress."""
     events: list[StudyEvent] = []
     report = run_study(config, adm, runs=runs, ear="this test has no ear", on_event=events.append)
-    told = (event for event in events if event.stage is Stage.CALIBRATE)
-    return report, sum(event.done > 0 for event in told)
+    told = [event for event in events if event.stage is Stage.CALIBRATE and event.done > 0]
+    shares = [event.done / event.total for event in told]
+    assert shares == sorted(shares), "it never goes back"
+    assert not shares or shares[-1] == 1.0
+    return report, len(told)
 
 
 @pytest.mark.usefixtures("shipped")

@@ -60,12 +60,19 @@ def test_many_events_are_more_than_the_grammar_ever_says() -> None:
         assert len(source_coverage([prompt.text], LEXICON).named) >= 4
 
 
+def test_what_no_draw_finds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="from seed 123; take another seed"):
+        draw_slice(Slice.MANY_EVENTS, 1, 123)
+
+
 def test_long_texts_are_longer_than_clap_reads() -> None:
     assert all(len(p.text.split()) > 77 for p in draw_slice(Slice.LONG_TEXT, 5, 1))
 
 
 def test_shapes_of_the_short_and_the_shouted() -> None:
-    assert all(" " not in p.text and p.text for p in draw_slice(Slice.ONE_WORD, COUNT, 1))
+    words = {p.text for seed in range(20) for p in draw_slice(Slice.ONE_WORD, COUNT, seed)}
+    assert all(" " not in word and word for word in words)
+    assert not words & {"and", "by", "in", "something"}, "words that are heard"
     assert {p.text for p in draw_slice(Slice.EMPTY, COUNT, 1)} == {""}
     assert all(p.text == p.text.upper() for p in draw_slice(Slice.SHOUTED, COUNT, 1))
 
