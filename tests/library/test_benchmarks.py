@@ -16,7 +16,8 @@ from benchmarks.calibration_cells import CONTROL, PLANS
 from benchmarks.calibration_corners import CORNERS
 from benchmarks.claim import OURS, REBUILT, methods
 from benchmarks.cost import CASES
-from benchmarks.lowest import METHODS, holm, ladder, lowest, p_value
+from benchmarks.ladders import METHODS, climbing, ladder, lowest
+from benchmarks.lowest import holm, p_value
 from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.presets import newly_silent
 from benchmarks.robustness import CALIBRATED, conditions
@@ -113,6 +114,9 @@ def test_a_ladder_goes_down_and_its_last_passing_rung_is_found(tiny_adm: AudioLD
         passing = rungs[: boundary + 1]
         assert lowest(rungs, passing.__contains__) == rung
     assert lowest(rungs, lambda _: False) is None
+    assert climbing(rungs, rungs[3], 2) == (rungs[3], rungs[2], rungs[1])
+    assert climbing(rungs, rungs[1], 2) == (rungs[1], rungs[0]), "there is none above"
+    assert climbing(rungs, None, 2) == (None,)
 
 
 def test_activations_change_where_the_preset_quantizes_them_and_weights_never(
