@@ -15,7 +15,13 @@ from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.rule_text import parse_scheme
 from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, LayerScheme
-from ptq.sensitivities import FIRST_ORDER, OUTPUT, PREDICTION, Sensitivities
+from ptq.sensitivities import (
+    FIRST_ORDER,
+    OUTPUT,
+    PREDICTION,
+    Sensitivities,
+    check_first_order,
+)
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.additivity import Additivity
@@ -55,7 +61,10 @@ def measured(
 
     schemes = tuple(arguments.schemes or SCHEMES)
     base = resolve_plan(study.config.quant, study.layers())
-    observed = _observed(base, schemes)  # refused before anything is measured
+    # Refused before anything is measured.
+    observed = _observed(base, schemes)
+    if arguments.measure == FIRST_ORDER:
+        check_first_order(schemes)
     check_target(arguments.to)
     with study.run.locked():
         stats = calibrate_stage(study, observed)

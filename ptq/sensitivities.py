@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,22 @@ class Sensitivities:
                 f"{SENSITIVITY_SCHEMA}; measure them again."
             )
         return cls(errors=errors, **content)
+
+
+def check_first_order(schemes: Iterable[str]) -> None:
+    """Refuse words of rules whose errors gradients overstate.
+
+    Raises:
+        ConfigError: For a low-rank branch beside quantized activations: the branch sees its input
+            unquantized, which the gradient of the whole layer does not know.
+    """
+    for words in schemes:
+        scheme = _scheme(words)
+        if scheme.activation is not None and scheme.weight is not None and scheme.weight.rank:
+            raise ConfigError(
+                f"'{words}' has a low-rank branch beside quantized activations, whose error"
+                f" gradients overstate; use --measure {PREDICTION}."
+            )
 
 
 @functools.lru_cache(maxsize=256)

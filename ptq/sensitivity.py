@@ -25,7 +25,6 @@ from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weight, rounded_weights
 from ptq.config import QuantConfig, QuantRule
-from ptq.errors import ConfigError
 from ptq.first_order import Change, first_order_errors
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.layers import get_layer, set_layer_
@@ -36,7 +35,13 @@ from ptq.ranges import noise_power
 from ptq.rounding_target import rounding_target
 from ptq.rule_text import parse_scheme
 from ptq.scheme import LayerScheme, Rounding, WeightScheme
-from ptq.sensitivities import FIRST_ORDER, OUTPUT, PREDICTION, Sensitivities
+from ptq.sensitivities import (
+    FIRST_ORDER,
+    OUTPUT,
+    PREDICTION,
+    Sensitivities,
+    check_first_order,
+)
 from ptq.weights import QuantizedWeight, output_error
 
 _SILENT = 1e-30  # stands for the output of a layer that always says nothing
@@ -139,11 +144,10 @@ class SensitivityMeter:
             draws: Passes back for each state; the estimate is as sure as their whole number.
 
         Raises:
-            ConfigError: For a low-rank branch beside quantized activations: it sees its input
-                unquantized, which the gradient of the whole layer does not know.
+            ConfigError: For a scheme that gradients know too little of.
         """
+        check_first_order(schemes)
         plans = self._plans(schemes)
-        _check_branches(plans)
         changes = {
             info.name: self._changes(
                 info, fitted, {w: plan[info.name] for w, plan in plans.items()}
@@ -217,16 +221,6 @@ class SensitivityMeter:
             calibration=self.calibration,
             errors=errors,
         )
-
-
-def _check_branches(plans: Mapping[str, Mapping[str, LayerSpec]]) -> None:
-    for words, specs in plans.items():
-        schemes = [spec.scheme for spec in specs.values()]
-        if any(s.activation and s.weight is not None and s.weight.rank for s in schemes):
-            raise ConfigError(
-                f"'{words}' has a low-rank branch beside quantized activations, whose error"
-                f" gradients overstate; use --measure {PREDICTION}."
-            )
 
 
 def _alone(scheme: LayerScheme) -> LayerScheme:

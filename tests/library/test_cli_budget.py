@@ -57,6 +57,7 @@ def test_layers_are_measured_and_bits_allocated(
         (("allocate", *options, "--bits", "inf"), "no budget"),
         (("sensitivity", *measuring, "--to", str(tmp_path / "no" / "x")), "There is no folder"),
         (("sensitivity", *measuring, "--to", str(tmp_path)), "is a folder; name a file in it"),
+        (("sensitivity", *measuring, "--scheme", "w4 gptq r2 a8"), "use --measure prediction"),
         (("sensitivity", *measuring, *buckets), "in common"),
         (("sensitivity", "tiny", "--preset", "fp", *measuring[3:]), "nothing to measure"),
     ):
