@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from ptq.config import QuantConfig, QuantRule
 from ptq.errors import ConfigError
+from ptq.knapsack import Item, cheapest
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.scheme import LayerScheme
@@ -28,7 +27,6 @@ _COUPLED = re.compile(r"\.to_(?:q|k|v)$")
 # What dynamic ranges of one input have to take off the sum of errors, as a share of the least that
 # static ones can have.
 _WORTHWHILE = 0.01
-_EXACT = 1e-6
 _SLACK_BYTES = 16
 
 
@@ -149,12 +147,12 @@ class Allocator:
         return self._allocation(chosen, name)
 
     def _best(self, budget: int, cost: Callable[[_Choice], int], slack: int) -> list[_Choice]:
-        room, chosen = budget, list[_Choice]()
-        # The solver keeps within a budget but for its tolerance, which is small, not none.
-        while not chosen or sum(map(cost, chosen)) > budget:
-            chosen = _solve(self._choices, room, cost)
-            room -= slack
-        return _filled(chosen, self._choices, budget, cost)
+        rows = [
+            [Item(place=i, value=c.minded, cost=cost(c)) for i, c in enumerate(choices)]
+            for choices in self._choices
+        ]
+        taken = cheapest(rows, budget, slack)
+        return [choices[item.place] for choices, item in zip(self._choices, taken, strict=True)]
 
     def _allocation(self, chosen: Sequence[_Choice], name: str) -> Allocation:
         specs = {spec.name: spec for choice in chosen for spec in choice.specs}
@@ -233,57 +231,3 @@ def _least_static(sensitivities: Sensitivities) -> float:
 def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
     """Bits of a layer's weights, 16 each where they are kept; scales are not counted."""
     return info.parameters * spec.scheme.weight_bits
-
-
-def _solve(
-    choices: Sequence[Sequence[_Choice]], budget: int, cost: Callable[[_Choice], int]
-) -> list[_Choice]:
-    flat = [(i, choice) for i, row in enumerate(choices) for choice in _undominated(row, cost)]
-    errors = np.array([choice.minded for _, choice in flat])
-    costs = np.array([cost(choice) for _, choice in flat], dtype=np.float64)
-    layers = np.array([layer for layer, _ in flat])
-    one_each = csr_array((np.ones(len(flat)), (layers, np.arange(len(flat)))))
-    # Errors span orders of magnitude: in units of their mean the solver's tolerances fit.
-    unit = float(errors.mean()) or 1.0
-    scale = float(max(budget, 1))
-    result = milp(
-        errors / unit,
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(costs[None] / scale, -np.inf, budget / scale),
-        ],
-        integrality=np.ones(len(flat)),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": _EXACT},
-    )
-    if result.x is None:
-        raise ConfigError(f"no plan was found within the budget ({result.message}).")
-    return [choice for (_, choice), taken in zip(flat, result.x, strict=True) if taken > 0.5]
-
-
-def _undominated(row: Sequence[_Choice], cost: Callable[[_Choice], int]) -> list[_Choice]:
-    """Those for which no other one costs as little and errs as little."""
-    found = list[_Choice]()
-    for choice in sorted(row, key=lambda choice: (cost(choice), choice.minded)):
-        if not found or choice.minded < found[-1].minded:
-            found.append(choice)
-    return found
-
-
-def _filled(
-    chosen: Sequence[_Choice],
-    choices: Sequence[Sequence[_Choice]],
-    budget: int,
-    cost: Callable[[_Choice], int],
-) -> list[_Choice]:
-    """Spend what is left on layers whose errors are too small for the solver's tolerance."""
-    found, room = list(chosen), budget - sum(map(cost, chosen))
-    for place, row in enumerate(choices):
-        own = found[place]
-        better = min(
-            (choice for choice in row if cost(choice) - cost(own) <= room),
-            key=lambda choice: (choice.minded, cost(choice)),
-        )
-        room -= cost(better) - cost(own)
-        found[place] = better
-    return found
