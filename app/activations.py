@@ -100,41 +100,6 @@ def activations_of(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clipping:
-    """Where static ranges cut off most: a layer, a part of the trajectory (from 0), per cent."""
-
-    title: str
-    bucket: int
-    share_pct: float
-
-
-def worst_clipping(stats: CalibrationStats, plan: QuantPlan) -> Clipping | None:
-    """The site and bucket of which the largest share lies beyond the outermost levels."""
-    worst: Clipping | None = None
-    for name, found in stats.items():
-        scheme = _static_scheme(plan, name)
-        if scheme is None:
-            continue
-        ends = _ends(found, scheme)
-        for half, bucket in np.ndindex(found.halves, found.buckets):
-            edges, shares = _histogram(found, half, bucket)
-            low, high = ends[half, bucket * scheme.timestep_buckets // found.buckets]
-            pct = _beyond_pct(edges, shares, low, high)
-            if worst is None or pct > worst.share_pct:
-                title = f"{name}{_HALVES[half + 1] if found.halves > 1 else ''}"
-                worst = Clipping(title=title, bucket=bucket, share_pct=pct)
-    return worst
-
-
-def _ends(stats: LayerStats, scheme: ActivationScheme) -> Array:
-    """Where values begin to be cut off (halves, buckets, 2): half a step beyond the last levels."""
-    params = static_qparams(stats, scheme)
-    codes = (params.quant_min - 0.5, params.quant_max + 0.5)
-    ends = [((code - params.zero_point) * params.scale).double().numpy() for code in codes]
-    return np.stack(ends, axis=-1)
-
-
 def _histogram(stats: LayerStats, half: int, bucket: int) -> tuple[Array, Array]:
     """Edges of the bins, and the share of the values in each."""
     low, high = float(stats.low[half, bucket]), float(stats.high[half, bucket])

@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptq.audio import AudioClip, read_clip
+from ptq.audio import AudioClip, read_clip, read_generated
 from ptq.calibration.folder import CalibrationFolder
 from ptq.calibration.manifest import CalibrationManifest
+from ptq.clipping import Clipping, clippings, read_counts
 from ptq.errors import ConfigError
 from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan, read_plan
 from ptq.report import Report, read_report
 from ptq.results import PairRecord
-from ptq.run_folder import REPORT_NAME
-from ptq.stages import CALIBRATION, PLAN
+from ptq.run_folder import REPORT_NAME, RunFolder
+from ptq.stages import CALIBRATION, PLAN, QUANTIZED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,16 @@ class FinishedRun:
         pair = self.pair(index)
         return read_clip(self.path / pair.reference), read_clip(self.path / pair.quantized)
 
+    def generated(self, index: int) -> tuple[AudioClip, AudioClip]:
+        """The clips of a pair as the models made them: NaN where there was no sound to write.
+
+        Raises:
+            CheckpointError: A file is missing or no audio.
+        """
+        pair = self.pair(index)
+        full, quantized = (self.path / name for name in (pair.reference, pair.quantized))
+        return read_generated(full), read_generated(quantized)
+
     def plan(self) -> QuantPlan:
         """What was done to every layer.
 
@@ -86,3 +97,7 @@ class FinishedRun:
         """Activation statistics; empty where the plan needed none."""
         folder = CalibrationFolder(path=self.path / CALIBRATION)
         return folder.stats() if folder.exists() else {}
+
+    def clipped(self) -> tuple[Clipping, ...]:
+        """What static ranges cut off of each layer's input; empty where that was not counted."""
+        return tuple(clippings(read_counts(RunFolder(path=self.path), QUANTIZED)).values())

@@ -74,16 +74,28 @@ class ActivationQuantizer(ExactBuffersModule):
         """Return ``values`` as the integers would have kept them: same shape, same dtype."""
         if self.split is None:
             return fake_quantize(values, self._qparams(values, 0))
-        sizes = [self.split, values.shape[self.channel_axis] - self.split]
-        pieces = torch.split(values, sizes, dim=self.channel_axis)
         halves = [
-            fake_quantize(piece, self._qparams(piece, half)) for half, piece in enumerate(pieces)
+            fake_quantize(piece, self._qparams(piece, half))
+            for half, piece in enumerate(self._halves(values))
         ]
         return torch.cat(halves, dim=self.channel_axis)
+
+    def n_beyond(self, values: Tensor) -> int:
+        """Return how many values lie half a step or more beyond the outermost levels."""
+        return sum(
+            _n_beyond(piece, self._qparams(piece, half))
+            for half, piece in enumerate(self._halves(values))
+        )
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows."""
         return f"a{self.scheme.bits}, {self.scheme.mode}, split={self.split}"
+
+    def _halves(self, values: Tensor) -> tuple[Tensor, ...]:
+        if self.split is None:
+            return (values,)
+        sizes = [self.split, values.shape[self.channel_axis] - self.split]
+        return torch.split(values, sizes, dim=self.channel_axis)
 
     def _qparams(self, values: Tensor, half: int) -> QParams:
         if self.scheme.mode is ActivationMode.DYNAMIC:
@@ -103,3 +115,12 @@ class ActivationQuantizer(ExactBuffersModule):
         if self.scheme.unsigned:
             low = torch.zeros_like(low)
         return choose_qparams(low, high, bits=self.scheme.bits, symmetric=False)
+
+
+def _n_beyond(values: Tensor, qparams: QParams) -> int:
+    codes = qparams.quant_min - 0.5, qparams.quant_max + 0.5
+    low, high = ((code - qparams.zero_point) * qparams.scale for code in codes)
+    # As a rule nothing does, and to know so much takes less.
+    if bool((values.amin() >= low).all()) and bool((values.amax() <= high).all()):
+        return 0
+    return int(((values < low) | (values > high)).sum())

@@ -16,6 +16,7 @@ from ptq.affine import sqnr_db
 from ptq.banks import Banks, Ear, ear_id, embed_banks
 from ptq.calibration.shipped import shipped_calibration
 from ptq.checkpoint import packed_bytes
+from ptq.clipping import clippings, read_counts
 from ptq.errors import LayerError, MetricError
 from ptq.layer_spec import DENOISER
 from ptq.layers import get_layer, named_tensors
@@ -232,6 +233,7 @@ def layer_records(
     """What happened to every layer; its bytes are those on disk."""
     kinds = {info.name: info.kind.value for info in study.layers()}
     stored = stored_bytes(study.run.path / PACKED)
+    clipped = clippings(read_counts(study.run, QUANTIZED))
     found = []
     for spec in plan.layers:
         sqnr = None
@@ -247,6 +249,7 @@ def layer_records(
                 bytes=stored.get(spec.name, 0),
                 executed="float" if spec.scheme.keeps else "simulated",
                 sqnr_db=sqnr,
+                clipped_pct=clipped[spec.name].share_pct if spec.name in clipped else None,
             )
         )
     return tuple(found)

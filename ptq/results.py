@@ -94,7 +94,11 @@ class CalibrationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRecord:
-    """What happened to one layer; ``sqnr_db`` is of its weights, absent where they are kept."""
+    """What happened to one layer.
+
+    ``sqnr_db`` is of its weights, absent where they are kept. ``clipped_pct`` is the share of its
+    input that static ranges cut off, in the tenth of the denoising of which they cut off most.
+    """
 
     name: str
     kind: str
@@ -103,6 +107,7 @@ class LayerRecord:
     bytes: int
     executed: str
     sqnr_db: float | None = None
+    clipped_pct: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

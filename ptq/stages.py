@@ -21,6 +21,7 @@ from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
 from ptq.calibration.shipped import shipped_calibration
 from ptq.checkpoint import load_packed, packed_plan, save_packed
+from ptq.clipping import ClippingMeter, write_counts
 from ptq.errors import CheckpointError
 from ptq.generation import GeneratedClip, GenerationRequest, Generator
 from ptq.layer_spec import LayerInfo
@@ -135,8 +136,12 @@ def generate_stage(
         should_stop=study.should_stop,
         correct=correct,
     )
-    with study.timed(stage):
+    meter = ClippingMeter(adm.parts())
+    with study.timed(stage), meter.watching():
         for done, clip in enumerate(generator(request, skip=present), start=len(present) + 1):
+            # A batch comes with its first clip: one that is made again is counted again, not twice.
+            batch = clip.sample_id // generator.batch_size
+            write_counts(study.run, bank, batch, meter.taken())
             path = _write(study.run, bank, clip)
             study.tell(stage, done, n, path)
     study.tell(stage, n, n)
