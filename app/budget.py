@@ -88,7 +88,7 @@ class Budget:
         return made_optional(text + self._rules, self._layers)
 
     def sensitivity(self) -> Mapping[str, float]:
-        """Error of each measured layer at the coarsest scheme it was measured with."""
+        """Error of each measured layer at the scheme that does it most harm."""
         return {name: max(row.values()) for name, row in self._found.errors.items()}
 
     def front(self) -> tuple[FrontPoint, ...]:

@@ -8,6 +8,7 @@ from app.finished_run import FinishedRun
 from app.gallery import GalleryItem
 from app.job import JobSnapshot, JobState
 from app.present import PLAN_LABELS
+from ptq.metrics.inference import MARGIN_PCT
 from ptq.report_markdown import megabytes, number
 from ptq.results import FdRecord, PairedRecord
 
@@ -98,8 +99,11 @@ def verdict_notice(run: FinishedRun) -> NoticeValue:
     if fd is None:
         return {"tone": Tone.INFO, "title": "No verdict", "lines": list(run.report.notes)}
     titles = {
-        "non-inferior": (Tone.GOOD, "Non-inferior: no measurable loss"),
-        "inferior": (Tone.WARNING, "Inferior: the loss is measurable"),
+        "non-inferior": (
+            Tone.GOOD,
+            f"Non-inferior: the distance rose by less than {MARGIN_PCT:g} %",
+        ),
+        "inferior": (Tone.WARNING, f"Inferior: the distance rose by more than {MARGIN_PCT:g} %"),
     }
     why = f"{fd.n} clips are too few" if fd.ci95_pct is None else "not every gate was passed"
     tone, title = titles.get(fd.verdict, (Tone.INFO, f"Not resolved: {why}"))

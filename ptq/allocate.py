@@ -3,8 +3,8 @@
 A multiple-choice knapsack: the errors of single layers are added up (HAWQ-v3, Yao et al. 2021,
 arXiv 2011.10680; MixDQ, Zhao et al. 2024, arXiv 2405.17873, solve the same program), and the
 cheapest sum within the budget is found exactly. That errors add up is an assumption, which a study
-of the plan has to confirm. Ranges that are taken anew in every call cost no bytes but time: a layer
-gets them only where they take a worthwhile part off the sum.
+of the plan has to confirm. Ranges that are taken anew in every call cost no bytes but time: each
+has a price, which is added to its error, so that a layer gets them only where they are worth it.
 """
 
 import math
@@ -24,8 +24,8 @@ from ptq.sensitivities import Sensitivities
 
 # Projections of one attention, which share an input, are given the same bits.
 _COUPLED = re.compile(r"\.to_(?:q|k|v)$")
-# What dynamic ranges of one input have to take off the sum of errors, as a share of the least that
-# static ones can have.
+# The price of dynamic ranges of one input, as a share of the least sum of errors that static ones
+# can have.
 _WORTHWHILE = 0.01
 _SLACK_BYTES = 16
 
@@ -111,7 +111,7 @@ class Allocator:
         return self._fixed + sum(map(min, sizes)), self._fixed + sum(map(max, sizes))
 
     def __call__(self, size_bytes: int, name: str = "allocated") -> Allocation:
-        """Return the plan with the least sum of errors within a size.
+        """Return the plan with the least sum of errors and prices within a size.
 
         Raises:
             ConfigError: If no plan is that small.
@@ -125,11 +125,11 @@ class Allocator:
         return self._allocation(chosen, name)
 
     def with_mean_bits(self, bits: float, name: str = "allocated") -> Allocation:
-        """Return the plan with the least sum of errors and no more bits a denoiser weight.
+        """Return the plan with the least sum of errors and prices within mean bits of the denoiser.
 
         Args:
-            bits: nominal bits, kept weights counting 16; scales and branches are not counted, which
-                a budget of bytes does.
+            bits: nominal bits a weight, kept ones counting 16; scales and branches are not counted,
+                which a budget of bytes does.
             name: of the plan.
 
         Raises:

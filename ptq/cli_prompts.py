@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptq.cli_options import check_target
 from ptq.errors import ConfigError
+from ptq.prompts.files import check_format
 from ptq.report_markdown import table
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
@@ -72,6 +73,7 @@ def augmented_path(given: Path | None, wanted: Path | None) -> Path | None:
     """
     if wanted is not None:
         check_target(wanted)
+        check_format(wanted)
     if wanted is not None or given is None:
         return wanted
     path = given.with_name(f"{given.stem}-augmented.txt")

@@ -32,7 +32,8 @@ class CalibrationSettings:
         covering: Whether the prompts are chosen to cover the model's input space, not drawn.
         states: States that the ranges rest on.
         reconstruction: Other states, which rounding looks at where a rule rounds by data.
-        seed: Of the prompts, their noise and every random choice.
+        seed: Of the prompts, their noise and every random choice. Clips of the same seed begin from
+            the same noise, of other prompts; those of a study's second bank have its seed plus one.
         texts: The prompts themselves, where somebody gave them: ``prompts`` says how many.
         reused: Folder of a calibration made elsewhere that is used instead; empty for a new one.
         reused_manifest: Hash of its manifest: what the study's results depend on.

@@ -158,7 +158,7 @@ def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
         DEFAULT_CALIBRATION_PROMPTS,
         step=1,
         label="Calibration prompts",
-        info="Sounds that the ranges of static activations are measured on; never the ones above.",
+        info="Sounds that the ranges of static activations are measured on.",
     )
     strategy, states, covering = _build_calibration()
     return seed, steps, guidance, seconds, calibration, strategy, states, covering

@@ -98,8 +98,8 @@ def _build_front() -> tuple[gr.Column, gr.Plot, gr.Dropdown, gr.Button]:
     with gr.Column(visible=False) as box:
         gr.Markdown(
             "### Where bits go best\nEvery point is the plan with the least sum of errors for its "
-            "size, found from how much each layer minds. That errors add up is an assumption: run "
-            "a plan to see.",
+            "size, found from how much each layer minds; dynamic ranges, which cost time, have a "
+            "price in it. That errors add up is an assumption: run a plan to see.",
             elem_classes="lead",
         )
         front = gr.Plot(show_label=False, elem_id="front")

@@ -5,7 +5,9 @@ Within a trajectory, ``attn2.to_k`` and ``to_v`` see the same text at every step
 side, W [t; c] = W_t t + W_c c: of the time there is one row a step, of the text one a prompt. A
 cached sum differs from the layer's own by float32 rounding, so nothing is cached unless asked for.
 
-Layers whose inputs are quantized token by token do not add up, and are left alone.
+TFMQ-DM (Huang et al. 2024, arXiv 2311.16503) caches what depends on the time alone; the split is
+for AudioLDM, whose embedding does not. Layers whose inputs are quantized token by token do not add
+up, and are left alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping

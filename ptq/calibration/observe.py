@@ -1,4 +1,9 @@
-"""Measures activation statistics: hooks in one context manager, states in, ``LayerStats`` out."""
+"""Measures activation statistics: hooks in one context manager, states in, ``LayerStats`` out.
+
+The model that is watched is the full-precision one, also where weights will be quantized: one
+calibration serves every plan. What quantized weights shift beyond a range is cut off, and counted
+where clips are generated (``ptq.clipping``).
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -34,8 +34,8 @@ class Purpose(enum.Enum):
     VALIDATION = "validation"
 
 
-# Scenes that nothing else uses stand in one row: these judge whole models, and so many of the
-# others single layers, those with new sounds first, for layers differ in what they serve.
+# Scenes that ranges and rounding never use stand in one row: these judge whole models, and so many
+# of the others single layers, those with new sounds first, for layers differ in what they serve.
 _VALIDATION, _SENSITIVITY = slice(8, 24), 40
 _NOISE = {Purpose.SENSITIVITY: _SEED, Purpose.VALIDATION: _SEED + 8}
 # Plain scenes come again in other words: so many times the prompts that are wanted are drawn.

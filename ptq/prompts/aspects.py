@@ -70,7 +70,10 @@ def families_of(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
 
 
 def cells_of(text: str, lexicon: Lexicon | None = None) -> frozenset[Cell]:
-    """Every pair of a family and an aspect that a prompt fills."""
+    """Every pair of a family and an aspect that a prompt fills.
+
+    Words are not parsed: of two events, each fills its pairs with the aspects of both.
+    """
     aspects = aspects_of(text, lexicon)
     return frozenset((family, a) for family in families_of(text, lexicon) for a in aspects)
 

@@ -77,18 +77,19 @@ class Augmenter:
         self._space, self._scenes, self._variator = space, scenes, variator
 
     def __call__(self, seeds: Sequence[str], count: int) -> Augmentation:
-        """Grow until enough is covered, four times ``count`` is there, or nothing helps any more.
+        """Grow until enough is covered, nothing helps any more, or enough is there to choose from.
 
         Args:
             seeds: Prompts to begin with; may be none.
-            count: How many prompts will be chosen in the end.
+            count: How many prompts will be chosen in the end. Four times as many are enough, and
+                so many more than the seeds, however many these are.
         """
         texts = list(without_twins(seeds, self._space))
         rounds = [self._space.coverage(texts)]
-        idle = 0
-        while not _is_enough(rounds[-1]) and len(texts) < _MOST_TIMES * count and idle < _PATIENCE:
+        idle, most = 0, max(_MOST_TIMES * count, len(texts) + count)
+        while not _is_enough(rounds[-1]) and len(texts) < most and idle < _PATIENCE:
             accepted = self._round(texts, count)
-            texts += accepted[: _MOST_TIMES * count - len(texts)]
+            texts += accepted[: most - len(texts)]
             rounds.append(self._space.coverage(texts))
             grown = rounds[-1].near + rounds[-1].cells - rounds[-2].near - rounds[-2].cells
             idle = 0 if grown >= _LEAST_GAIN else idle + 1

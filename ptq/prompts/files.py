@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ptq.errors import ConfigError
 from ptq.prompts.aspects import aspects_of, families_of
@@ -19,9 +20,10 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     Tables and objects name them ``prompt``, ``caption`` or ``text``.
 
     Raises:
-        ConfigError: If the file cannot be read or has none.
+        ConfigError: If the file is of another format, cannot be read or has none.
     """
-    read = _READERS.get(path.suffix.lower(), str.splitlines)
+    check_format(path)
+    read = _READERS[path.suffix.lower()]
     try:
         found = read(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
@@ -33,27 +35,55 @@ def read_prompts(path: Path) -> tuple[str, ...]:
 
 
 def write_prompts(path: Path, prompts: Sequence[str], given: Collection[str]) -> None:
-    """Write prompts that ``read_prompts`` reads again: ``.jsonl`` says what each is, else text.
+    """Write prompts that ``read_prompts`` reads again: ``.jsonl`` and ``.csv`` say what each is.
 
-    An object has the prompt, whether it was ``given`` or added, and the sound families and aspects
-    that its words show.
+    They have the prompt, whether it was ``given`` or added, and the sound families and aspects that
+    its words show.
+
+    Raises:
+        ConfigError: If the file is of another format.
     """
-    if path.suffix.lower() != ".jsonl":
-        lines = list(prompts)
-    else:
-        lines = [
-            json.dumps(
-                {
-                    "prompt": prompt,
-                    "given": prompt in given,
-                    "families": sorted(families_of(prompt)),
-                    "aspects": sorted(aspects_of(prompt)),
-                },
-                ensure_ascii=False,
-            )
-            for prompt in prompts
-        ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    check_format(path)
+    described = [
+        {
+            "prompt": prompt,
+            "given": prompt in given,
+            "families": sorted(families_of(prompt)),
+            "aspects": sorted(aspects_of(prompt)),
+        }
+        for prompt in prompts
+    ]
+    write = {".jsonl": _objects, ".csv": _table}.get(path.suffix.lower(), _lines)
+    path.write_text(write(described), encoding="utf-8")
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that is read or written as nothing known.
+
+    Raises:
+        ConfigError: Its name ends otherwise.
+    """
+    if path.suffix.lower() not in _READERS:
+        raise ConfigError(f"{path} is none of .txt, .csv and .jsonl; name or convert it so.")
+
+
+def _lines(described: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f"{row['prompt']}\n" for row in described)
+
+
+def _objects(described: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in described)
+
+
+def _table(described: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(described[0])
+    writer.writerows(
+        ["; ".join(value) if isinstance(value, list) else value for value in row.values()]
+        for row in described
+    )
+    return text.getvalue()
 
 
 def _of_table(text: str) -> list[str]:
@@ -80,5 +110,5 @@ def _of_objects(text: str) -> list[str]:
 
 
 _READERS: Mapping[str, Callable[[str], list[str]]] = MappingProxyType(
-    {".csv": _of_table, ".jsonl": _of_objects}
+    {".csv": _of_table, ".jsonl": _of_objects, ".txt": str.splitlines, "": str.splitlines}
 )

@@ -149,6 +149,16 @@ def test_augmentation_fills_what_the_seeds_leave_out(
     assert again.prompts == grown.prompts
 
 
+def test_many_seeds_are_augmented_too(space: PromptSpace, prompts: tuple[Prompt, ...]) -> None:
+    dogs = [p.text for p in prompts if "dog" in p.text]
+    seeds = without_twins((*dogs, *(f"a dog barks {word}" for word in CIRCLE)), space)
+    count = len(seeds) // 4
+    grown = Augmenter(space, prompts, variator(0))(seeds, count)
+    assert len(seeds) >= 4 * count, "more than enough to choose from, and all of one kind"
+    assert len(grown.prompts) == len(seeds) + count
+    assert grown.rounds[-1].cells > grown.rounds[0].cells
+
+
 @pytest.mark.parametrize(
     ("cosine", "taken"),
     [(0.91, False), (0.89, True), (0.72, True), (0.69, False)],

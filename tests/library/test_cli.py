@@ -90,6 +90,13 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     assert described[1]["families"] == ["animal"]
     assert "loud" in described[1]["aspects"]
     assert read_prompts(rows) == tuple(row["prompt"] for row in described)
+    columns = tmp_path / "columns.csv"
+    assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(columns)]) == 0
+    assert read_prompts(columns) == read_prompts(rows)
+    assert columns.read_text().splitlines()[:2] == [
+        "prompt,given,families,aspects",
+        f"a dog barks,True,animal,{'; '.join(described[0]['aspects'])}",
+    ]
     capsys.readouterr()
     out = tmp_path / "other.txt"
     assert main(["prompts", "tiny", "--from", str(path), "-n", "3", "--out", str(out)]) == 0
@@ -105,6 +112,7 @@ def test_a_file_of_prompts_is_audited_and_augmented(
         ("a.csv", "id,words\n1,rain\n", "no column is called prompt, caption, text"),
         ("a.jsonl", '{"text": "rain"}\n{"id": 3}\n', "line 2 holds no prompt"),
         ("a.jsonl", "rain\n", "cannot be read"),
+        ("a.tsv", "prompt\nrain\n", "is none of .txt, .csv and .jsonl"),
         ("a.txt", " \n", "has no prompts"),
     ],
 )
