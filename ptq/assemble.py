@@ -290,4 +290,4 @@ def _calibration_notes(study: StudyContext) -> tuple[str, ...]:
     folder = calibration_folder(study)
     if not folder.exists():
         return ("calibration is absent: the plan has no static activations.",)
-    return folder.manifest().mismatches(type(study.adm).__name__, study.settings)
+    return folder.mismatches(type(study.adm).__name__, study.settings)

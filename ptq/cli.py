@@ -178,6 +178,14 @@ def _staged(arguments: argparse.Namespace) -> "StudyContext":
     )
 
 
+def _warn(study: "StudyContext") -> None:
+    """Say in what a calibration that was taken over differs from how is sampled here."""
+    from ptq.stages import calibration_folder
+
+    for line in calibration_folder(study).mismatches(type(study.adm).__name__, study.settings):
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def _calibrate(arguments: argparse.Namespace) -> None:
     """Measure the activation statistics that a plan needs."""
     from ptq.stages import calibrate_stage, calibration_folder, plan_stage
@@ -205,6 +213,7 @@ def _quantize(arguments: argparse.Namespace) -> None:
     with study.run.locked():
         plan = plan_stage(study)
         quantize_stage(study, plan, calibrate_stage(study, plan))
+    _warn(study)
     folder = study.run.path / PACKED
     size = packed_bytes(folder)
     _show(arguments, {"path": str(folder), "bytes": size}, f"{folder} ({megabytes(size)})")
@@ -212,7 +221,9 @@ def _quantize(arguments: argparse.Namespace) -> None:
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
     """Measure how much each layer minds each way of quantizing it."""
-    found, check = measured(_staged(arguments), arguments)
+    study = _staged(arguments)
+    found, check = measured(study, arguments)
+    _warn(study)
     value = {"path": str(arguments.to), "layers": len(found.errors), "measure": found.measure}
     text = f"{len(found.errors)} layers, {found.measure} error: {arguments.to}"
     if check is not None:

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.calibrator import Calibration, balances_of, serves
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.purposes import Purpose
@@ -50,6 +51,10 @@ class CalibrationFolder:
         if not self.exists() or self.manifest().balanced != balances_of(plan):
             return False
         return serves(self.stats(), plan)
+
+    def mismatches(self, sampler: str, settings: SamplingSettings) -> tuple[str, ...]:
+        """One sentence for each setting in which something is sampled otherwise than calibrated."""
+        return self.manifest().mismatches(sampler, settings) if self.exists() else ()
 
     def settings(self) -> CalibrationSettings:
         """What a study is told that uses this calibration instead of its own.

@@ -157,6 +157,16 @@ def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_pa
     assert quantized["bytes"] == sum(path.stat().st_size for path in packed.iterdir())
 
 
+def test_a_calibration_that_was_sampled_otherwise_warns_whoever_quantizes_by_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    common = ("tiny", "--preset", "w8a8", "--out", str(tmp_path))
+    folder = Path(shown(capsys, "calibrate", *common, *SMALL)["path"]).parents[1]
+    sampling = ("--steps", "3", "--seconds", "0.64", "--prompts", "1")
+    assert main(["quantize", *common, *sampling, "--calibration-from", str(folder)]) == 0
+    assert "warning: Calibrated with steps 2, sampled with 3" in capsys.readouterr().err
+
+
 def test_generate_writes_a_clip(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "clip.flac"
     arguments = ("generate", "tiny", "a dog barks", *SMALL[:4], "--out", str(out))
