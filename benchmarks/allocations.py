@@ -19,10 +19,27 @@ def sensitivities_of(adm: AudioDiffusionModel) -> Sensitivities:
     return found
 
 
-def allocator_of(adm: AudioDiffusionModel) -> Allocator:
-    """Chooses bits for what ``ptq4adm`` quantizes of a model's denoiser."""
-    layers = layers_of(adm)
-    return Allocator(resolve_plan(preset("ptq4adm"), layers), layers, sensitivities_of(adm))
+def allocator_of(adm: AudioDiffusionModel, *, dynamic: bool = True) -> Allocator:
+    """Chooses bits for what ``ptq4adm`` quantizes of a model's denoiser.
+
+    Args:
+        adm: The model.
+        dynamic: Whether activations may have dynamic ranges where they are worth it.
+    """
+    layers, known = layers_of(adm), sensitivities_of(adm)
+    if not dynamic:
+        known = replace(known, errors={n: _static(known, n) for n in known.errors})
+    return Allocator(resolve_plan(preset("ptq4adm"), layers), layers, known)
+
+
+def _static(known: Sensitivities, layer: str) -> dict[str, float]:
+    schemes = known.schemes(layer)
+    asked = {words: scheme.activation for words, scheme in schemes.items()}
+    return {
+        words: error
+        for words, error in known.errors[layer].items()
+        if (activation := asked[words]) is None or activation.is_static
+    }
 
 
 def rebuilt(config: QuantConfig, name: str) -> QuantConfig:

@@ -1,5 +1,8 @@
 """ONNX Runtime's static 8-bit quantization of a denoiser, executed by ONNX Runtime itself.
 
+First, last and embedding layers and the products of attention stay in floating point, as they do in
+the presets. What the quantized layers are given is 8-bit, and what they give, which presets keep.
+
 ``onnx``, ``onnxscript`` and ``onnxruntime`` are installed for this benchmark alone, and imported
 when it asks for them.
 """
@@ -15,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.denoiser_calls import calls_of, is_end
 from ptq.adms.audioldm import AudioLDM
 from ptq.calibration.states import StateSet
 
-# What the toolkit's own guide quantizes: products of matrices and convolutions.
+# What the toolkit's own guide quantizes: products with weights, and convolutions.
 _OPERATORS = ["Conv", "MatMul", "Gemm"]
 _MAKERS_OPSET = 18
 _HALF_BYTES = 2
@@ -100,11 +104,25 @@ def onnx_denoiser(adm: AudioLDM, states: StateSet, folder: Path) -> OnnxDenoiser
             quant_format=tools.QuantFormat.QDQ,
             op_types_to_quantize=_OPERATORS,
             per_channel=True,
+            nodes_to_exclude=_ends(prepared),
+            extra_options={"MatMulConstBOnly": True},
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
         )
         partial.replace(path)
     return OnnxDenoiser(path, adm.unet.config)
+
+
+def _ends(path: Path) -> list[str]:
+    """Names of the nodes that compute the layers which presets keep."""
+    nodes = importlib.import_module("onnx").load(str(path)).graph.node
+    return [
+        node.name for node in nodes if node.op_type in _OPERATORS and any(map(_is_end, node.input))
+    ]
+
+
+def _is_end(constant: str) -> bool:
+    return is_end(constant.removeprefix("unet."))
 
 
 class _Predict(nn.Module):
@@ -146,12 +164,8 @@ def _inputs(sample: Tensor, timestep: float, labels: Tensor) -> dict[str, NDArra
 
 
 def _fed(adm: AudioLDM, states: StateSet) -> Iterator[Mapping[str, NDArray[np.float32]]]:
-    times, encoded = adm.schedule(states.settings.steps), adm.encode(states.prompts)
-    for state, row, step in zip(states.inputs, states.rows, states.steps.tolist(), strict=True):
-        labels = torch.stack(
-            [encoded.uncond["class_labels"][row], encoded.cond["class_labels"][row]]
-        )
-        yield _inputs(torch.stack([state, state]), float(times[step]), labels)
+    for call in calls_of(adm, states):
+        yield _inputs(call["sample"], float(call["timestep"]), call["class_labels"])
 
 
 def _reader(tools: ModuleType, adm: AudioLDM, states: StateSet) -> object:

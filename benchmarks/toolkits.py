@@ -1,27 +1,28 @@
 """Against the toolkits that people use, at equal bytes: ``python -m benchmarks.toolkits``.
 
 ``pip install -r benchmarks/toolkits.txt`` first; a toolkit that is missing is left out with a word.
-Each quantizes the denoiser alone, by its own documented call, and is scored with the prompts, the
-noise and the second-seed bank of ``benchmarks.claim``. Below it stands PTQ4ADM's best allocation of
-the denoiser in as many bytes: weights alone where the toolkit quantizes weights alone, 8-bit
-activations too for ONNX Runtime, which executes integers where the other rows simulate them.
-Finished rows are kept, and a toolkit that fails leaves a row that says how.
+Each quantizes the denoiser alone, by what its own documents advise, and is scored with the prompts,
+the noise and the second-seed bank of ``benchmarks.claim``. Below it stands PTQ4ADM's best
+allocation of the denoiser in as many bytes: weights alone where the toolkit quantizes weights
+alone, with static 8-bit activations for ONNX Runtime, which executes integers where the other rows
+simulate them; it is also compared with the toolkit, pair by pair. Finished rows are kept, and a
+toolkit that fails leaves a row that says how.
 """
 
 import argparse
 import copy
 import hashlib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
 
-import torch
-
 from benchmarks.allocations import allocator_of, sensitivities_of
 from benchmarks.calibration_cells import digest_of
 from benchmarks.claim import FRESH
 from benchmarks.clips import CACHE, SETTINGS, ClipBank
+from benchmarks.denoiser_calls import calls_of
 from benchmarks.onnx_denoiser import onnx_denoiser
 from benchmarks.presets import PlanBench, fd_cells, show_notes
 from benchmarks.records import earlier, write_results
@@ -31,7 +32,7 @@ from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.registry import find_adm, lexicon_of
-from ptq.allocate import Allocation
+from ptq.allocate import Allocation, Allocator
 from ptq.banks import ear_id
 from ptq.calibration.purposes import Purpose
 from ptq.config import QuantConfig, QuantRule
@@ -46,6 +47,7 @@ ONNX = "onnxruntime"
 NAMES = (*TOOLKITS, ONNX)
 # Whatever a toolkit raises is its own, but for a wish to stop; some exit instead.
 _FAILURES = (Exception, SystemExit)
+_AGAINST = ("increase_pct", "ci95_pct")
 
 
 def main() -> None:
@@ -72,11 +74,11 @@ def main() -> None:
         if version is None:
             print(f"Left out: {toolkit} is not installed; see benchmarks/toolkits.txt.")
             continue
-        name = f"{toolkit} {version}"
-        known = [row for row in rows if row["toolkit"] == name]
+        made_by = {"toolkit": f"{toolkit} {version}", "recipe": recipe(toolkit)}
+        known = [row for row in rows if made_by.items() <= row.items()]
         if not known or any("failed" in row for row in known):
-            rows = [row for row in rows if row["toolkit"] != name]
-            rows += _tried(contest, toolkit, version)
+            rows = [row for row in rows if row["toolkit"] != made_by["toolkit"]]
+            rows += [{**made_by, **row} for row in _tried(contest, toolkit, version)]
             write_results("toolkits", {**what, "rows": rows})
     show(rows)
 
@@ -91,7 +93,13 @@ def _tried(contest: "Contest", toolkit: str, version: str) -> list[dict[str, Any
         failed = f"PTQ4ADM in the bytes of {toolkit}" if rows else name
         print(f"{failed} failed: {error!r}")
         rows.append({"name": failed, "failed": repr(error)})
-    return [{"toolkit": name, **row} for row in rows]
+    return rows
+
+
+def recipe(toolkit: str) -> str:
+    """Hash of how a toolkit is called: its rows are of that and no other."""
+    called = onnx_denoiser if toolkit == ONNX else TOOLKITS[toolkit]
+    return hashlib.sha256(inspect.getsource(called).encode()).hexdigest()[:8]
 
 
 def _version(toolkit: str) -> str | None:
@@ -143,26 +151,24 @@ class Contest:
             "layers": made.layers,
             **self._scores(bank),
         }
-        found = self.allocation(made.size_bytes)
-        config = denoiser_alone(found, activations=toolkit == ONNX)
+        executes = toolkit == ONNX
+        found = self.allocation(made.size_bytes, allocator_of(self.adm, dynamic=not executes))
+        config = denoiser_alone(found, activations=executes)
         plan = resolve_plan(config, layers_of(self.adm))
-        quantized = self.bench.quantized_by(config)
+        ours = self.bench.bank(self.bench.clips_name(plan), self.bench.quantized_by(config))
+        change = self._scores(ours, bank)
         yield {
             "name": f"PTQ4ADM in the bytes of {toolkit}",
             "denoiser_bytes": denoiser_bytes(self.adm, found.plan),
             "layers": self._counted({spec.name for spec in plan.quantized}),
             "plan": plan.sha256,
-            **self._scores(self.bench.bank(self.bench.clips_name(plan), quantized)),
+            **self._scores(ours),
+            "against_toolkit": {key: change[key] for key in _AGAINST if key in change},
         }
 
     def _by_weights(self, toolkit: str) -> Made:
-        labels = self.adm.encode(["", ""]).cond["class_labels"].clone()
-        example = {
-            "sample": torch.zeros(self.adm.latent_shape(2, SETTINGS.seconds)),
-            **{"timestep": torch.zeros(()), "encoder_hidden_states": None},
-            "class_labels": labels,
-        }
-        stored = stored_by(toolkit, self.adm.unet, example)
+        states = self.bench.calibration.sets[Purpose.STATISTICS]
+        stored = stored_by(toolkit, self.adm.unet, next(calls_of(self.adm, states)))
         other = copy.copy(self.adm)
         other.unet = with_weights(self.adm.unet, stored.weights)
         return Made(
@@ -175,7 +181,8 @@ class Contest:
 
     def _by_onnx(self) -> Made:
         states = self.bench.calibration.sets[Purpose.STATISTICS]
-        made_of = metadata.version(ONNX), self.bench.calibration.manifest.sha256[:8]
+        calibration = self.bench.calibration.manifest.sha256[:8]
+        made_of = metadata.version(ONNX), calibration, recipe(ONNX)
         folder = CACHE / self.adm.source_hash[:12] / "-".join((ONNX, *made_of))
         other = copy.copy(self.adm)
         other.unet = onnx_denoiser(self.adm, states, folder)
@@ -184,7 +191,7 @@ class Contest:
             digest=hashlib.sha256(other.unet.path.read_bytes()).hexdigest(),
             size_bytes=other.unet.size_bytes,
             layers=counts(*other.unet.quantized()),
-            does="8-bit weights and activations, executed as integers.",
+            does="8-bit weights and activations, static, executed as integers.",
         )
 
     def _layers(self) -> Sequence[LayerInfo]:
@@ -194,18 +201,18 @@ class Contest:
         kinds = [info.kind is LayerKind.LINEAR for info in self._layers() if info.name in names]
         return counts(kinds.count(True), kinds.count(False))
 
-    def allocation(self, size: int) -> Allocation:
+    def allocation(self, size: int, allocator: Allocator) -> Allocation:
         """PTQ4ADM's plan whose denoiser takes no more bytes than that, or as many as it can use."""
         layers = self._layers()
-        allocator = allocator_of(self.adm)
         base = allocator.base
         others = base.size_bytes(layers) - base.size_bytes(layers, DENOISER)
         room = size - bytes_beside(self.adm, layers) + others
         return allocator(min(room, allocator.limits()[1]), "equal-bytes")
 
-    def _scores(self, quantized: ClipBank) -> dict[str, Any]:
+    def _scores(self, quantized: ClipBank, base: ClipBank | None = None) -> dict[str, Any]:
+        """Scores against full precision, or against another bank."""
         full, second = self.bench.bank("fp", self.adm), self.bench.bank("fp", self.adm, 1)
-        return self.bench.scores(full, second, quantized)
+        return self.bench.scores(base or full, second, quantized)
 
 
 def denoiser_alone(found: Allocation, *, activations: bool) -> QuantConfig:
@@ -237,11 +244,13 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             row.get("verdict", "n/a"),
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["divergence_index"], 3),
+            *fd_cells(row.get("against_toolkit", {})),
         )
         for row in rows
         if "failed" not in row
     ]
-    print(table((*header, "latent SQNR", "divergence index"), cells))
+    paired = ("FD against the toolkit", "interval")
+    print(table((*header, "latent SQNR", "divergence index", *paired), cells))
     show_notes(rows)
     for row in rows:
         if "failed" in row or "does" in row:
