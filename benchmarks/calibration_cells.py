@@ -1,7 +1,7 @@
 """One model calibrated in every way that ``benchmarks.calibration`` compares.
 
-As in the library, ranges rest on the states that a strategy chooses, and rounding on others, which
-are spread over the steps: of one choice of prompts all models have the same codes.
+Ranges and rounding rest on the same states, those that a strategy chooses: what states are worth is
+the question. (In the library rounding has states of its own, spread over the steps.)
 """
 
 import copy
@@ -25,7 +25,6 @@ from ptq.calibration.calibrator import needs_calibration, sites_to_watch
 from ptq.calibration.coverage import REACHED, rows_of, standing_out
 from ptq.calibration.observe import Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
-from ptq.calibration.purposes import spread
 from ptq.calibration.replay import Replay
 from ptq.calibration.rounding import rounded_weights, rounds_by_data
 from ptq.calibration.signatures import Signatures, measure_signatures
@@ -36,20 +35,21 @@ from ptq.plan import QuantPlan, resolve_plan
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.quantize import quantize_
 from ptq.study_config import CalibrationSettings
-from ptq.weights import QuantizedWeight
 
 PROMPTS = {"random": False, "covering": True}
 STRATEGIES = ("uniform", "normal-in-time", "density-diversity", "activation-aware")
-CALIBRATED, CONTROL = "w4 gptq, static a8", "control: w4 nearest, dynamic a8"
+RANGES, CALIBRATED = "w8 nearest, static a8", "w4 gptq, static a8"
+CONTROL = "control: w4 nearest, dynamic a8"
 _ENDS = "denoiser.conv_in = keep\ndenoiser.conv_out = keep\ndenoiser.*embedding* = keep\n"
 PLANS = {
+    RANGES: f"{_ENDS}denoiser.* = w8 a8",
     CALIBRATED: f"{_ENDS}denoiser.* = w4 gptq a8",
     CONTROL: f"{_ENDS}denoiser.* = w4a8 dynamic",
 }
 SHORT = replace(SETTINGS, seconds=2.56)
-RECORDED = 32
-_VALIDATION_PROMPTS, _VALIDATION_STATES, _VALIDATION_SEED = 16, 64, 900
-_ROUNDED_BY, _BATCH = 120, 8
+RECORDED = 64
+HELD_OUT = {"prompts": 16, "states": 64, "seed": 900}
+_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +61,6 @@ class Cell:
     size: int
     seed: int
     plan: str = CALIBRATED
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Recorded:
-    """What all sets of one choice of prompts have in common.
-
-    Attributes:
-        candidates: The states that strategies choose from.
-        codes: Weights that are rounded by what calibration saw.
-    """
-
-    candidates: Candidates
-    codes: Mapping[str, QuantizedWeight]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,37 +78,34 @@ class Cells:
     settings: SamplingSettings = SHORT
     # Of models that turned out alike in every number, the control's foremost.
     _known: dict[str, dict[str, Any]] = field(init=False, default_factory=dict)
-    _last: dict[tuple[str, int], Recorded] = field(init=False, default_factory=dict)
+    _last: dict[tuple[str, int], Candidates] = field(init=False, default_factory=dict)
 
     def rows(self, wanted: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Measure cells; trajectories are recorded once for neighbours of one pool."""
         for cell in wanted:
             quantized, chosen = self.quantized(cell)
-            candidates = self._recorded(cell).candidates
-            yield cell, {**self._measured(quantized), **self._reach(candidates, chosen)}
+            reach = self._reach(self._recorded(cell), chosen)
+            yield cell, {**self._measured(quantized), **reach}
 
     def quantized(self, cell: Cell) -> tuple[AudioDiffusionModel, NDArray[np.int64]]:
         """The model that a cell makes, and the states that its ranges rest on."""
-        recorded, layers = self._recorded(cell), layers_of(self.adm)
-        chosen = strategy(cell.states).states(recorded.candidates, cell.size, cell.seed)
+        candidates, layers = self._recorded(cell), layers_of(self.adm)
+        chosen = strategy(cell.states).states(candidates, cell.size, cell.seed)
         plan = self._plan(cell.plan)
-        replay = Replay(adm=self.adm, states=StateSet.of(recorded.candidates.pool, chosen))
+        replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, chosen))
         watched = sites_to_watch(plan, layers) if needs_calibration(plan) else []
         stats = observe_states(replay, Observation(sites=watched))
-        codes = {s.name: recorded.codes[s.name] for s in plan.quantized if rounds_by_data(s)}
+        codes = rounded_weights(replay, plan) if any(map(rounds_by_data, plan.quantized)) else {}
         other = copy.deepcopy(self.adm)
         quantize_(other.parts(), plan, stats, weights=codes)
         return other, chosen
 
-    def _recorded(self, cell: Cell) -> Recorded:
+    def _recorded(self, cell: Cell) -> Candidates:
+        """The states that strategies choose from: all of one choice of prompts."""
         key = cell.prompts, cell.seed
         if key not in self._last:
-            self._last.clear()  # trajectories and codes of one choice are enough to hold
-            candidates = self._candidates(*key)
-            states = spread(candidates.all(), _ROUNDED_BY, cell.seed)
-            replay = Replay(adm=self.adm, states=StateSet.of(candidates.pool, states))
-            codes = rounded_weights(replay, self._plan(CALIBRATED))
-            self._last[key] = Recorded(candidates=candidates, codes=codes)
+            self._last.clear()  # trajectories of one choice are enough to hold
+            self._last[key] = self._candidates(*key)
         return self._last[key]
 
     def _candidates(self, prompts: str, seed: int) -> Candidates:
@@ -170,9 +154,9 @@ class Cells:
 
     @cached_property
     def _held_out(self) -> StatePool:
-        drawn = draw_suite(Suite.EXPLORATION, _VALIDATION_PROMPTS, _VALIDATION_SEED)
+        drawn = draw_suite(Suite.EXPLORATION, HELD_OUT["prompts"], HELD_OUT["seed"])
         recorder = StateRecorder(
-            adm=self._there, settings=self.settings, seed=_VALIDATION_SEED, batch_size=_BATCH
+            adm=self._there, settings=self.settings, seed=HELD_OUT["seed"], batch_size=_BATCH
         )
         return recorder.record([prompt.text for prompt in drawn])
 
@@ -203,7 +187,7 @@ class Cells:
             raise NotImplementedError(f"{len(states)} states are drawn evenly, not measured")
 
         candidates = Candidates(pool=pool, measure=unmeasured)
-        chosen = strategy("uniform").states(candidates, _VALIDATION_STATES, _VALIDATION_SEED)
+        chosen = strategy("uniform").states(candidates, HELD_OUT["states"], HELD_OUT["seed"])
         return StateSet.of(pool, chosen)
 
     @cached_property
@@ -211,7 +195,7 @@ class Cells:
         return Replay(adm=self._there, states=self._validation).predictions()
 
     def _sampled_by(self, adm: AudioDiffusionModel) -> torch.Tensor:
-        seed = _VALIDATION_SEED
+        seed = HELD_OUT["seed"]
         return sampled_latents(adm, self.settings, self.pairs, seed + 1, noise=seed)
 
     @cached_property

@@ -13,7 +13,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.calibration_cells import CALIBRATED
 from benchmarks.records import RESULTS
 from ptq.metrics.inference import MARGIN_PCT
 
@@ -78,16 +77,18 @@ def _toolkits(table: Table) -> Figure:
 
 
 def _calibration(table: Table) -> Figure:
-    effects = [e for e in table["effects"] if e["plan"] == CALIBRATED]
-    measures = sorted({effect["measure"] for effect in effects})
-    rows = [[e for e in effects if e["measure"] == measure] for measure in measures]
-    figure, columns = _canvas(len(rows[0]), len(measures))
-    for axes, measure, found in zip(columns, measures, rows, strict=True):
-        labels = [f"{e['prompts']} prompts, {e['states']}" for e in found]
+    effects = [e for e in table["effects"] if e["measure"] == "latent_sqnr_db"]
+    plans = list(dict.fromkeys(effect["plan"] for effect in effects))
+    rows = [[e for e in effects if e["plan"] == plan] for plan in plans]
+    figure, columns = _canvas(2 * len(rows[0]), len(plans))
+    for axes, plan, found in zip(columns, plans, rows, strict=True):
+        labels = [f"{e['ours']}\nagainst {e['base']}" for e in found]
         gains = [(e["gain_db"], e["ci95_db"]) for e in found]
         forest(axes, [(a, *b) for a, b in zip(labels, gains, strict=True)], _BLUE)
         axes.axvline(0.0, color=_GREY, linewidth=1)
-        axes.set_xlabel(f"gain of {measure.removesuffix('_db').replace('_', ' ')}, dB")
+        axes.set_title(plan, fontsize="medium")
+        axes.set_xlabel("gain of latent SQNR, dB")
+    columns[0].tick_params("y", labelsize="x-small")
     for axes in columns[1:]:
         axes.set_yticklabels([])
     return figure

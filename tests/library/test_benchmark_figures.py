@@ -8,21 +8,22 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from benchmarks.calibration_cells import CALIBRATED
+from benchmarks.calibration_cells import CALIBRATED, RANGES
 from benchmarks.figures import FIGURES, draw
 from benchmarks.records import RESULTS, earlier, write_results
 
 PLAN = {"name": "w4a8", "size_bytes": 11_570_000, "increase_pct": 9.0, "ci95_pct": [4.0, 14.0]}
 SPREAD = {"median": 20.0, "low": 15.0, "high": 22.0, "n": 16}
-EFFECT = {"plan": CALIBRATED, "prompts": "covering", "states": "uniform"}
+EFFECT = {"ours": "covering prompts, uniform states", "base": "random prompts, uniform states"}
 TABLES: dict[str, dict[str, Any]] = {
     "claim": {"presets": [PLAN, {**PLAN, "name": "broken", "ci95_pct": None}]},
     "lowest": {"rows": [{**PLAN, "method": "MSE", "stored_bits": 4.2}, {"method": "none"}]},
     "toolkits": {"rows": [{**PLAN, "denoiser_bytes": 6_000_000}]},
     "calibration": {
         "effects": [
-            {**EFFECT, "measure": measure, "gain_db": 0.4, "ci95_db": [-0.1, 0.9]}
-            for measure in ("latent_sqnr_db", "prediction_sqnr_db")
+            {**EFFECT, "plan": plan, "measure": name, "gain_db": 0.4, "ci95_db": [-0.1, 0.9]}
+            for plan in (RANGES, CALIBRATED)
+            for name in ("latent_sqnr_db", "prediction_sqnr_db")
         ]
     },
     "robustness": {
