@@ -3,8 +3,9 @@
 The weights of one preset, rounded once, with activations in floating point, ranged statically in
 every way, and ranged by each token or sample itself. Static ranges rest on the default calibration,
 on one of its size whose prompts and states are not chosen, and on a larger and a smaller one. Final
-latents are compared with full precision over pairs of suite A, and rows with the first, pair by
-pair: their intervals speak of other prompts, not of other calibrations. Finished rows are kept.
+latents are compared with full precision over pairs of suite A, and rows, pair by pair, with the
+first and with the same ranges on the default calibration: their intervals speak of other prompts,
+not of other calibrations. Finished rows are kept.
 """
 
 import argparse
@@ -166,18 +167,26 @@ def change_of(row: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[float, f
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table."""
+    usual = {row["activations"]: row for row in rows if row["calibration"] == "default"}
     cells = [
         (
             row["activations"],
             row["calibration"],
             number(row["latent_sqnr_db"], 1, " dB"),
             number(row["worst_tenth_db"], 1, " dB"),
-            "{:+.1f} ({:+.1f} … {:+.1f})".format(*change_of(row, rows[0])),
+            _change_text(row, rows[0]),
+            _change_text(row, usual.get(row["activations"], row)),
         )
         for row in rows
     ]
     header = ("activations", "calibration", "latent SQNR", "a tenth lies below")
-    print(table((*header, "against the first, dB"), cells))
+    print(table((*header, "against the first, dB", "against the default, dB"), cells))
+
+
+def _change_text(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    if row is base:
+        return ""
+    return "{:+.1f} ({:+.1f} … {:+.1f})".format(*change_of(row, base))
 
 
 if __name__ == "__main__":
