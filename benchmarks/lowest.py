@@ -180,22 +180,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table, fewest bits first."""
-    header = ("method", "plan", "rungs up", "bits stored", "FD increase", "95 % interval")
+    header = ("method", "mean bits", "bits stored", "rungs up", "FD increase", "95 % interval")
     cells = [
         (
             row["method"],
-            row.get("name", "none passes on A"),
-            str(row["rung"]),
+            number(row["nominal_bits"], 2) if "name" in row else "none passes on A",
             number(row.get("stored_bits"), 2),
+            str(row["rung"]),
             *fd_cells(row),
             row.get("verdict", "n/a"),
-            number(row.get("holm_p"), 3),
+            _p_text(row.get("holm_p")),
             "n/a" if "holds" not in row else "yes" if row["holds"] else "no",
         )
         for row in sorted(rows, key=lambda row: row.get("stored_bits", float("inf")))
     ]
     print(table((*header, "verdict", "p, Holm", "holds on B"), cells))
     show_notes(rows, "method")
+
+
+def _p_text(p: float | None) -> str:
+    return "< 0.001" if p is not None and p < 0.001 else number(p, 3)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Benchmarks that run for hours at least begin: their plans fit, and their conditions differ."""
 
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from benchmarks.activations import KEPT, ActivationBench
 from benchmarks.activations import cases as activation_cases
@@ -19,16 +16,12 @@ from benchmarks.claim import OURS, REBUILT, methods
 from benchmarks.cost import CASES
 from benchmarks.ladders import METHODS, climbing, ladder, lowest
 from benchmarks.lowest import holm, p_value
-from benchmarks.onnx_denoiser import OnnxDenoiser
 from benchmarks.presets import newly_silent
 from benchmarks.robustness import CALIBRATED, conditions
 from benchmarks.stage_peaks import StagePeaks
-from benchmarks.toolkit_weights import with_weights
-from benchmarks.toolkits import denoiser_alone
 from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
-from ptq.allocate import Allocation
 from ptq.audio import AudioClip
 from ptq.config import QuantConfig, parse_rules
 from ptq.layer_spec import DENOISER
@@ -158,31 +151,6 @@ def test_verdicts_are_corrected_for_their_number() -> None:
     row = {"n": 512, "increase_pct": 1.0, "ci95_pct": (-1.0, 3.0)}
     assert p_value(row) == pytest.approx(0.0, abs=1e-4)
     assert p_value({**row, "increase_pct": 5.0, "ci95_pct": (3.0, 7.0)}) == pytest.approx(0.5)
-
-
-def test_equal_bytes_are_compared_by_the_denoiser_alone(tiny_adm: AudioLDM) -> None:
-    plan = resolve_plan(preset("ptq4adm"), layers_of(tiny_adm))
-    allocation = Allocation(plan=plan, error=0.0, size_bytes=0)
-    for activations in (False, True):
-        found = denoiser_alone(allocation, activations=activations)
-        own = [rule for rule in found.rules if rule.pattern.startswith(f"{DENOISER}.")]
-        assert any(rule.scheme.weight is not None for rule in own)
-        assert any(rule.scheme.activation is not None for rule in own) is activations
-        assert all(rule.scheme.keeps for rule in found.rules if rule not in own)
-
-
-def test_a_toolkits_weights_are_put_in_place_of_the_layers_own() -> None:
-    layer = nn.Sequential(nn.Linear(3, 2, bias=False))
-    other = with_weights(layer, {"0": torch.ones(2, 3)})
-    assert torch.equal(other(torch.ones(1, 3)), torch.full((1, 2), 3.0))
-    with pytest.raises(SystemExit, match="changed the shape of 0"):
-        with_weights(layer, {"0": torch.ones(3, 2)})
-
-
-def test_an_exported_denoiser_travels_without_its_session() -> None:
-    denoiser = OnnxDenoiser(Path("int8.onnx"), None)
-    denoiser._session = lambda: None  # nothing that another process could be sent
-    assert pickle.loads(pickle.dumps(denoiser))._session is None
 
 
 def test_clips_that_fell_silent_are_told_with_their_levels() -> None:
