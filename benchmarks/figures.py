@@ -50,8 +50,8 @@ def _increases(rows: Sequence[Table], label: Callable[[Table], str]) -> Figure:
     forest(axes, found, _BLUE)
     axes.axvline(0.0, color=_GREY, linewidth=1)
     axes.axvline(MARGIN_PCT, color=_ORANGE, linestyle="--", linewidth=1)
-    label = "rise of the Fréchet distance, % (95 % interval; dashed: the margin)"
-    axes.set_xlabel(label, fontsize="small")
+    axis = "rise of the Fréchet distance, % (95 % interval; dashed: the margin)"
+    axes.set_xlabel(axis, fontsize="small")
     return figure
 
 
