@@ -22,7 +22,7 @@ from benchmarks.allocations import allocator_of, sensitivities_of
 from benchmarks.calibration_cells import digest_of
 from benchmarks.claim import FRESH
 from benchmarks.clips import CACHE, SETTINGS, ClipBank
-from benchmarks.denoiser_calls import calls_of
+from benchmarks.denoiser_calls import ENDS, calls_of
 from benchmarks.onnx_denoiser import onnx_denoiser
 from benchmarks.presets import PlanBench, fd_cells, show_notes
 from benchmarks.records import earlier, write_results
@@ -97,9 +97,9 @@ def _tried(contest: "Contest", toolkit: str, version: str) -> list[dict[str, Any
 
 
 def recipe(toolkit: str) -> str:
-    """Hash of how a toolkit is called: its rows are of that and no other."""
+    """Hash of how a toolkit is called, and for which layers: its rows are of that and no other."""
     called = onnx_denoiser if toolkit == ONNX else TOOLKITS[toolkit]
-    return hashlib.sha256(inspect.getsource(called).encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{inspect.getsource(called)}{ENDS}".encode()).hexdigest()[:8]
 
 
 def _version(toolkit: str) -> str | None:

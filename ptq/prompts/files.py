@@ -44,6 +44,10 @@ def write_prompts(path: Path, prompts: Sequence[str], given: Collection[str]) ->
         ConfigError: If the file is of another format.
     """
     check_format(path)
+    write = {".jsonl": _objects, ".csv": _table}.get(path.suffix.lower())
+    if write is None:
+        path.write_text("".join(f"{prompt}\n" for prompt in prompts), encoding="utf-8")
+        return
     described = [
         {
             "prompt": prompt,
@@ -53,7 +57,6 @@ def write_prompts(path: Path, prompts: Sequence[str], given: Collection[str]) ->
         }
         for prompt in prompts
     ]
-    write = {".jsonl": _objects, ".csv": _table}.get(path.suffix.lower(), _lines)
     path.write_text(write(described), encoding="utf-8")
 
 
@@ -65,10 +68,6 @@ def check_format(path: Path) -> None:
     """
     if path.suffix.lower() not in _READERS:
         raise ConfigError(f"{path} is none of .txt, .csv and .jsonl; name or convert it so.")
-
-
-def _lines(described: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(f"{row['prompt']}\n" for row in described)
 
 
 def _objects(described: Sequence[Mapping[str, Any]]) -> str:
