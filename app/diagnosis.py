@@ -2,8 +2,8 @@
 
 PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) names two ways to fail: calibration that does not cover
 what is asked, which shows as a rise of the Fréchet distance, and ranges that are estimated wrongly,
-which is heard as artefacts. The distance of few clips shows no damage: how far pairs are apart
-stands in for it.
+which is heard as artefacts. The distance of few clips hides damage, for their small number alone
+keeps full precision and quantized far from the reference: how far pairs are apart stands in for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from app.components.notice.value import NoticeValue, Tone
 from app.finished_run import FinishedRun
-from app.run_tables import fd_change_pct
 from ptq.audio import AudioClip
 from ptq.calibration.manifest import MISMATCH
 from ptq.clipping import PARTS
@@ -33,7 +32,6 @@ _MOST_LEVEL_DB = 3.0
 _MOST_BAND_DB = 6.0
 _HIGH_HZ = 4000.0
 _MOST_PAIRS = 32
-_FEWEST_FOR_FD = 64
 _QUIETEST = 1e-10
 Pairs = Sequence[tuple[AudioClip, AudioClip]]
 
@@ -56,8 +54,7 @@ def diagnosis(run: FinishedRun) -> NoticeValue:
 
 
 def _of_distance(run: FinishedRun) -> Iterator[str]:
-    fd = run.report.fd
-    change = None if fd is None or fd.n < _FEWEST_FOR_FD else fd_change_pct(fd)
+    change = _risen_pct(run)
     if change is not None and change > _MOST_FD_PCT:
         yield (
             f"The Fréchet distance rose by {change:.0f} %: calibration may not cover what was "
@@ -68,15 +65,19 @@ def _of_distance(run: FinishedRun) -> Iterator[str]:
 
 def _of_divergence(run: FinishedRun) -> Iterator[str]:
     """What few clips can tell, for which a distance of distributions is too coarse."""
-    fd, index = run.report.fd, run.report.paired.divergence_index
-    if fd is not None and fd.n >= _FEWEST_FOR_FD:
-        return
-    if index is not None and index > _MOST_DIVERGENCE:
+    index = run.report.paired.divergence_index
+    if _risen_pct(run) is None and index is not None and index > _MOST_DIVERGENCE:
         yield (
             f"Half of the pairs are at least {index:.2f} as far apart as another seed would be: "
             "calibration may not cover what was asked, or these bits are too few. Take more "
             "prompts and states; then give the layers that mind most more bits."
         )
+
+
+def _risen_pct(run: FinishedRun) -> float | None:
+    """Rise of the distance, where there are clips enough for an interval of it."""
+    fd = run.report.fd
+    return None if fd is None or fd.ci95_pct is None else fd.increase_pct
 
 
 def _of_calibration(run: FinishedRun) -> Iterator[str]:

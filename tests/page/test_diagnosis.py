@@ -50,17 +50,20 @@ def changed(run: FinishedRun, samples: np.ndarray) -> None:
 
 
 def fd(increase_pct: float, n: int) -> FdRecord:
+    """What is recorded of so many pairs: fewer than 512 have plug-in distances alone."""
+    enough = n >= 512
     return FdRecord(
         embedder="mini128",
-        estimator="plug-in",
+        estimator="split-half" if enough else "plug-in",
         n=n,
         n_ref=10_240,
         dim=128,
         full_precision=20.0,
         quantized=20.0 * (1 + increase_pct / 100),
         quantized_vs_full=1.0,
-        verdict="inferior",
+        verdict="inferior" if enough else "not resolved",
         increase_pct=increase_pct,
+        ci95_pct=(increase_pct - 3.0, increase_pct + 3.0) if enough else None,
     )
 
 
@@ -68,7 +71,7 @@ def test_a_good_run_has_no_signs(run: FinishedRun) -> None:
     assert diagnosis(run) == {}
 
 
-@pytest.mark.parametrize(("pct", "n", "named"), [(14.0, 256, True), (8.0, 256, False)])
+@pytest.mark.parametrize(("pct", "n", "named"), [(14.0, 512, True), (8.0, 512, False)])
 def test_a_risen_distance_points_at_calibration(
     run: FinishedRun, pct: float, n: int, *, named: bool
 ) -> None:
@@ -79,12 +82,13 @@ def test_a_risen_distance_points_at_calibration(
 
 
 def test_few_clips_show_no_rise(run: FinishedRun) -> None:
-    few = replace(run, report=replace(run.report, fd=fd(40.0, 8)))
+    few = replace(run, report=replace(run.report, fd=fd(40.0, 256)))
     assert diagnosis(few) == {}
 
 
 @pytest.mark.parametrize(
-    ("index", "n", "named"), [(0.4, 8, True), (0.05, 8, False), (0.4, 64, False)]
+    ("index", "n", "named"),
+    [(0.4, 8, True), (0.4, 256, True), (0.05, 256, False), (0.4, 512, False)],
 )
 def test_few_clips_show_how_far_pairs_drift(
     run: FinishedRun, index: float, n: int, *, named: bool
