@@ -10,7 +10,6 @@ from app.prompt_map import PromptPoints
 
 _TITLE_RANGES = "How much of each layer's range calibration saw"
 _UNMEASURED = "Not measured: only activation-aware and density-diversity calibration do."
-_RANDOM = {"random_range_mean": "mean of the layers", "random_range_least": "worst layer"}
 _MOST_CHARACTERS = 60
 
 
@@ -45,35 +44,32 @@ def _shown(text: str) -> str:
     return html.escape(short) or "(nothing)"
 
 
-def range_coverage(shares: Mapping[str, float], coverage: Mapping[str, float]) -> go.Figure:
+def range_coverage(shares: Mapping[str, float], random: Mapping[str, float]) -> go.Figure:
     """Each layer's peak over the calibration states, as a share of its peak over all recorded.
 
     Args:
         shares: By layer.
-        coverage: Figures of the whole set, of which those of random states are drawn beside it.
+        random: The same of random sets of as many states; empty in runs that lack it.
     """
     if not shares:
         return empty_figure(_UNMEASURED, title=_TITLE_RANGES)
-    names = list(shares)
-    figure = go.Figure(
-        go.Scatter(
-            x=list(range(1, len(names) + 1)),
-            y=[100.0 * shares[name] for name in names],
-            text=names,
-            mode="markers",
-            marker={"color": FULL, "size": 6},
-            showlegend=False,
-            hovertemplate="%{text}: %{y:.0f} %<extra></extra>",
-        )
-    )
-    for key, words in _RANDOM.items():
-        if key not in coverage:
-            continue
-        figure.add_hline(
-            100.0 * coverage[key],
-            line={"color": QUANTIZED, "dash": "dot"},
-            annotation_text=f"random states, {words}",
-            annotation_position="bottom right",
+    places = {name: place for place, name in enumerate(shares, start=1)}
+    figure = go.Figure()
+    for found, name, colour in (
+        (random, "random states, on average", QUANTIZED),
+        (shares, "calibration", FULL),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[places[layer] for layer in found],
+                y=[100.0 * share for share in found.values()],
+                text=list(found),
+                mode="markers",
+                marker={"color": colour, "size": 6},
+                name=name,
+                showlegend=bool(random),
+                hovertemplate="%{text}: %{y:.0f} %<extra>%{fullData.name}</extra>",
+            )
         )
     styled(figure, title=_TITLE_RANGES, height=360)
     figure.update_xaxes(title_text="layer, in the order of the network")

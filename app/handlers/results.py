@@ -95,8 +95,10 @@ class ResultsHandlers:
             return gr.skip(), gr.skip()
         run = self.workbench.run(token, run_id)
         found = run.calibration()
-        shares, coverage = ({}, {}) if found is None else (found.site_coverage, found.coverage)
-        ranges = range_coverage(shares, coverage)
+        ranges = range_coverage(
+            {} if found is None else found.site_coverage,
+            {} if found is None else found.random_site_coverage,
+        )
         try:
             placed = self.workbench.prompt_map(run.report.adm.id)
         except PTQError:  # the host took the model away; its runs can still be seen

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.algorithms.smooth import channel_balance
-from ptq.calibration.coverage import coverage_figures, range_coverage, rows_of
+from ptq.calibration.coverage import (
+    coverage_figures,
+    random_range_coverage,
+    range_coverage,
+    rows_of,
+)
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
 from ptq.calibration.prompt_choice import calibration_prompts
@@ -110,6 +115,7 @@ class Calibrator:
             coverage=probe.coverage(chosen, self.wanted.seed),
             balanced=balances_of(plan),
             site_coverage=probe.site_coverage(chosen),
+            random_site_coverage=probe.random_site_coverage(len(chosen), self.wanted.seed),
         )
         return Calibration(stats=stats, sets=sets, manifest=manifest)
 
@@ -214,8 +220,18 @@ class _Probe:
         if self.measured is None:
             return {}
         candidates, signatures = self.measured
-        found = range_coverage(signatures, rows_of(candidates, chosen))
-        return {name: round(share, 4) for name, share in found.items()}
+        return _rounded(range_coverage(signatures, rows_of(candidates, chosen)))
+
+    def random_site_coverage(self, size: int, seed: int) -> dict[str, float]:
+        """How much of it random sets of a size reach, likewise."""
+        if self.measured is None:
+            return {}
+        _, signatures = self.measured
+        return _rounded(random_range_coverage(signatures, size, seed))
+
+
+def _rounded(shares: dict[str, float]) -> dict[str, float]:
+    return {name: round(share, 4) for name, share in shares.items()}
 
 
 def common_buckets(wanted: Iterable[int]) -> int:

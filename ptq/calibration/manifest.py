@@ -23,6 +23,8 @@ class CalibrationManifest:
     ``balanced`` names the layers whose channels were evened out, and how.
     ``coverage`` says what the states reach of all that were recorded, where that was measured, and
     ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
+    ``random_site_coverage`` is what random sets of the same size reach there. It says nothing of
+    what was chosen, and is no part of the identity.
     """
 
     strategy: str
@@ -40,12 +42,15 @@ class CalibrationManifest:
     balanced: Mapping[str, str] = field(default_factory=dict)
     coverage: Mapping[str, float] = field(default_factory=dict)
     site_coverage: Mapping[str, float] = field(default_factory=dict)
+    random_site_coverage: Mapping[str, float] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
     @property
     def sha256(self) -> str:
         """Identity of the calibration set."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        made_of = asdict(self)
+        del made_of["random_site_coverage"]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The manifest as JSON text."""

@@ -26,7 +26,11 @@ _SEED = 8_000_000
 
 
 class Purpose(enum.Enum):
-    """What a set of states is for; no state serves two."""
+    """What a set of states is for; no state serves two.
+
+    Validation judges ranges, rounding and bits, none of which saw it. The sampler's correction,
+    which those judgements do not involve, is fitted on it.
+    """
 
     STATISTICS = "statistics"
     RECONSTRUCTION = "reconstruction"

@@ -248,6 +248,9 @@ def test_a_manifest_notices_what_is_sampled_differently() -> None:
         "Calibrated with seconds 5.12, sampled with 2.56",
     ]
     assert MANIFEST.sha256 != replace(MANIFEST, steps=50).sha256
+    described = replace(MANIFEST, random_site_coverage={"denoiser.conv_in": 0.5})
+    assert described.sha256 == MANIFEST.sha256, "what random sets reach identifies nothing"
+    assert CalibrationManifest.from_json(described.to_json()) == described
     MANIFEST.check_model("a" * 64)
     with pytest.raises(CalibrationError, match="not to bbbbbbbbbbbb; calibrate this model"):
         MANIFEST.check_model("b" * 64)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.sampling import SamplingSettings
 from ptq.calibration.aware import aware_states
-from ptq.calibration.coverage import Outliers, coverage_figures, range_coverage, rows_of
+from ptq.calibration.coverage import (
+    Outliers,
+    coverage_figures,
+    random_range_coverage,
+    range_coverage,
+    rows_of,
+)
 from ptq.calibration.density import density_quotas
 from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
@@ -175,6 +181,16 @@ def test_more_states_never_cover_less() -> None:
     covered = [outliers.coverage(aware_states(found, steps, count)) for count in (2, 5, 10, 20)]
     assert all(a is not None and b is not None and a <= b for a, b in pairwise(covered))
     assert min(range_coverage(found, np.arange(60)).values()) == 1.0
+
+
+def test_random_sets_are_told_site_by_site_and_as_a_whole() -> None:
+    found = made_up()
+    found.peaks["site0"][:] = 1.0
+    by_site = random_range_coverage(found, 5, seed=3)
+    assert by_site["site0"] == 1.0, "any state reaches it"
+    assert by_site["site1"] < 0.9, "few do"
+    whole = coverage_figures(found, np.arange(5), seed=3)
+    assert np.mean(list(by_site.values())) == pytest.approx(whole["random_range_mean"], abs=1e-4)
 
 
 def test_where_nothing_stands_out_no_share_is_claimed() -> None:

@@ -41,10 +41,11 @@ def test_the_map_shows_three_kinds_of_prompts_without_markup() -> None:
 
 
 def test_ranges_are_per_cent_of_the_peak_or_said_to_be_unmeasured() -> None:
-    drawn = {"range_mean": 0.75, "random_range_mean": 0.6, "random_range_least": 0.4}
-    figure = range_coverage({"denoiser.a": 0.5, "denoiser.b": 1.0}, drawn)
-    assert list(figure.data[0].y) == [50.0, 100.0]
-    assert [line.y0 for line in figure.layout.shapes] == [60.0, 40.0]
+    shares = {"denoiser.a": 0.5, "denoiser.b": 1.0}
+    figure = range_coverage(shares, {"denoiser.a": 0.25, "denoiser.b": 0.75})
+    assert [list(trace.y) for trace in figure.data] == [[25.0, 75.0], [50.0, 100.0]]
+    assert [list(trace.x) for trace in figure.data] == [[1, 2], [1, 2]]
+    assert list(range_coverage(shares, {}).data[1].y) == [50.0, 100.0], "runs of earlier versions"
     assert "Not measured" in range_coverage({}, {}).layout.annotations[0].text
 
 
@@ -66,9 +67,10 @@ def test_a_run_shows_what_its_calibration_covered(
     handlers, token = ResultsHandlers(Workbench(settings)), new_token()
     places, ranges = handlers.show_coverage(token, EXAMPLE_ID)
     assert [len(trace.x) for trace in places.data][1:] == [2, 2]
-    assert max(ranges.data[0].y) <= 100.0
-    assert len(ranges.data[0].y) > 20
+    random, chosen = (trace.y for trace in ranges.data)
+    assert len(random) == len(chosen) > 20
+    assert max(random) <= max(chosen) <= 100.0
     gone = replace(settings, local_adms={})
     places, ranges = ResultsHandlers(Workbench(gone)).show_coverage(token, EXAMPLE_ID)
     assert "not here any more" in places.layout.annotations[0].text
-    assert len(ranges.data) == 1
+    assert len(ranges.data) == 2
