@@ -1,5 +1,7 @@
 """Groups along the trajectory, whether errors add up, and the smallest plan that passes."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from ptq.ablation import GroupAblation, group_of, rescaled
 from ptq.additivity import Additivity, AdditivityCheck
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
-from ptq.adms.sampling import SamplingSettings
+from ptq.adms.sampling import NoiseTape, Sampler, SamplingSettings
+from ptq.affine import relative_error
 from ptq.allocate import Allocation, Allocator
 from ptq.calibration.purposes import spread
 from ptq.calibration.replay import Replay
@@ -15,7 +18,7 @@ from ptq.calibration.states import StateRecorder, StateSet, all_states
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import Cancelled
 from ptq.plan import QuantPlan, resolve_plan
-from ptq.quantize import Prepared
+from ptq.quantize import Prepared, quantize_
 from ptq.sensitivities import Sensitivities
 from ptq.sensitivity import SensitivityMeter
 from ptq.smallest import smallest_plan
@@ -63,9 +66,8 @@ def test_groups_are_a_blocks_layers_of_one_kind(layer: str, group: str) -> None:
 def test_each_group_is_quantized_alone(tiny_adm: AudioLDM) -> None:
     plan = plan_of(tiny_adm, "denoiser.mid_block.* = w2 channel\nvae.* = w2\n* = keep")
     told = []
-    ablation = GroupAblation(
-        adm=tiny_adm, settings=SETTINGS, prompts=("a dog barks", "rain"), prepared=Prepared()
-    )
+    prompts = ("a dog barks", "rain")
+    ablation = GroupAblation(adm=tiny_adm, settings=SETTINGS, prompts=prompts, prepared=Prepared())
     found = ablation(plan, on_group=lambda done, total: told.append((done, total)))
     expected = {group_of(s.name) for s in plan.quantized if s.name.startswith("denoiser.")}
     assert set(found) == expected
@@ -74,6 +76,15 @@ def test_each_group_is_quantized_alone(tiny_adm: AudioLDM) -> None:
     gentle = plan_of(tiny_adm, "denoiser.mid_block.* = w8\n* = keep")
     again = ablation(gentle)
     assert all(again[group] < found[group] for group in expected)
+
+    other = copy.deepcopy(tiny_adm)
+    alone = "denoiser.mid_block.*.ff.* = w2 channel\n* = keep"
+    quantize_(other.parts(), plan_of(tiny_adm, alone), {})
+    exact, close = (
+        Sampler(adm=adm, settings=SETTINGS)(adm.encode(prompts), NoiseTape(0), range(2))
+        for adm in (tiny_adm, other)
+    )
+    assert found["mid_block ff"] == pytest.approx(relative_error(exact, close))
 
 
 def test_an_ablation_can_be_stopped(tiny_adm: AudioLDM) -> None:
