@@ -22,7 +22,7 @@ from ptq.plan import QuantPlan, resolve_plan
 from ptq.scheme import LayerScheme
 from ptq.sensitivities import Sensitivities
 
-# Projections of one attention, which share an input, are given the same bits.
+# Projections of one attention are given the same bits, for runtimes that fuse them.
 _COUPLED = re.compile(r"\.to_(?:q|k|v)$")
 # The price of dynamic ranges of one input, as a share of the least sum of errors that static ones
 # can have.

@@ -3,7 +3,7 @@
 A range for every part of the trajectory is what TDQ (So et al. 2023, arXiv 2306.02316) and TFMQ-DM
 (Huang et al. 2024, arXiv 2311.16503) have: learnt from the time there, a table of equal parts here.
 Halves of a concatenated input with ranges of their own are those of Q-Diffusion (Li et al. 2023,
-arXiv 2302.04304).
+arXiv 2302.04304), which splits shortcuts alone; here each layer that is given both halves is split.
 """
 
 import torch

@@ -112,7 +112,23 @@ class LayerRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FdRecord:
-    """Fréchet distances and what may be concluded from them."""
+    """Fréchet distances and what may be concluded from them.
+
+    Attributes:
+        embedder: What heard the clips.
+        estimator: ``split-half``, or ``plug-in`` of fewer clips than have an interval.
+        n: Pairs.
+        n_ref: Reference clips.
+        dim: Dimensions of an embedding.
+        full_precision: Distance of the full-precision clips to the reference.
+        quantized: Distance of the quantized clips to the reference.
+        quantized_vs_full: Distance between both, plug-in.
+        verdict: See ``ptq.metrics.verdict``.
+        increase_pct: How much further the quantized clips are, in percent of ``full_precision``.
+        ci95_pct: Two-sided 95 % interval of that.
+        upper95_pct: One-sided 95 % upper bound of that.
+        noise_floor: What so many clips of the reference itself would come to.
+    """
 
     embedder: str
     estimator: str

@@ -226,8 +226,9 @@ def _build_methods(
         **({"visible": False} if adm is None else handlers.sizes(adm, rules)),
         step=0.01,
         label="Budget, megabytes of all layers",
-        info="Bits go to the layers that mind most; the rules then say how. Layers that a rule of "
-        "yours keeps or names stay as they are.",
+        info="Bits go to the layers that mind most; the rules then say how. Weights are rounded as "
+        "above, but by gptq where that is nearest. Layers that a rule of yours keeps or names stay "
+        "as they are.",
         elem_id="budget",
     )
     return rounding, budget

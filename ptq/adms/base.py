@@ -35,7 +35,12 @@ class AudioSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """Keyword arguments of one denoiser call for each guidance branch; batch comes first."""
+    """Keyword arguments of one denoiser call for each guidance branch.
+
+    Attributes:
+        cond: Tensors ``(batch, …)`` that say the prompts, by the denoiser's own names.
+        uncond: The same of the empty prompt.
+    """
 
     cond: Mapping[str, Tensor]
     uncond: Mapping[str, Tensor]

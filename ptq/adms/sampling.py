@@ -23,7 +23,13 @@ def never_stop() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """How latents are sampled."""
+    """How latents are sampled.
+
+    Attributes:
+        steps: Denoising steps from noise to sound.
+        guidance: Weight of the conditional prediction; 1 asks for that alone.
+        seconds: Length of a clip.
+    """
 
     steps: int
     guidance: float

@@ -1,7 +1,8 @@
 """Search of the clipping range: shrink it step by step and keep the least error.
 
 As in Q-Diffusion (Li et al., arXiv 2302.04304) and BRECQ: both ends of the range shrink together by
-p ∈ {1.00, 0.99, …, 0.21}, and the p that minimises Σ|w − ŵ|^2.4 wins.
+p ∈ {1.00, 0.99, …, 0.21}, and the p that minimises Σ|w − ŵ|^2.4 wins. Weights count alike: what
+their inputs are like is left to rounding by data.
 
 The loss never gets below the error of the clipped values alone, which only grows as the range
 shrinks. A row whose clipping error has passed its best loss is therefore finished, as most rows
