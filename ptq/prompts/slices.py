@@ -177,8 +177,11 @@ def _negation(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
 
 
 def _reversed_order(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
-    first, second = map(_clause, _pair(rng, lexicon))
-    return Prompt(text=_pick(rng, _REVERSALS).format(a=first, b=second))
+    first, second = _pair(rng, lexicon)
+    text = _pick(rng, _REVERSALS).format(a=_clause(first), b=_clause(second))
+    # What is heard is a scene like any other: it must not be one of another suite.
+    events = (Event(source=first.id), Event(source=second.id))
+    return Prompt(text=text, scene=Scene(events=events, relation=Relation.THEN))
 
 
 def _rare_manners(rng: np.random.Generator, lexicon: Lexicon) -> Prompt:
