@@ -27,6 +27,7 @@ from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
 from ptq.adms.placed import accelerator, device_name, placed
 from ptq.adms.registry import find_adm
+from ptq.adms.sampling import NoiseTape
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import Calibration, Calibrator
 from ptq.calibration.purposes import Purpose
@@ -145,7 +146,7 @@ class ActivationBench:
 
     def _sampled(self, adm: AudioDiffusionModel) -> torch.Tensor:
         there = placed(adm, accelerator())
-        return sampled_latents(there, SETTINGS, self.pairs, _SEED, noise=_SEED)
+        return sampled_latents(there, SETTINGS, self.pairs, _SEED, noise=NoiseTape(_SEED))
 
 
 def _activation(words: str, kind: LayerKind) -> ActivationScheme | None:

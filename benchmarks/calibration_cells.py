@@ -19,7 +19,7 @@ from benchmarks.clips import SETTINGS
 from benchmarks.latents import sampled_latents
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.placed import accelerator, placed
-from ptq.adms.sampling import SamplingSettings
+from ptq.adms.sampling import NoiseTape, SamplingSettings
 from ptq.affine import sqnr_db
 from ptq.calibration.calibrator import needs_calibration, sites_to_watch
 from ptq.calibration.coverage import REACHED, rows_of, standing_out
@@ -196,7 +196,7 @@ class Cells:
 
     def _sampled_by(self, adm: AudioDiffusionModel) -> torch.Tensor:
         seed = HELD_OUT["seed"]
-        return sampled_latents(adm, self.settings, self.pairs, seed + 1, noise=seed)
+        return sampled_latents(adm, self.settings, self.pairs, seed + 1, noise=NoiseTape(seed))
 
     @cached_property
     def _latents(self) -> torch.Tensor:

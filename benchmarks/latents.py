@@ -11,7 +11,12 @@ _BATCH = 8
 
 
 def sampled_latents(
-    adm: AudioDiffusionModel, settings: SamplingSettings, count: int, seed: int, *, noise: int
+    adm: AudioDiffusionModel,
+    settings: SamplingSettings,
+    count: int,
+    seed: int,
+    *,
+    noise: NoiseTape,
 ) -> Tensor:
     """Sample prompts of suite A: latents ``(count, channels, frames, mels)``.
 
@@ -20,9 +25,9 @@ def sampled_latents(
         settings: Of the sampler.
         count: How many prompts.
         seed: Of their draw.
-        noise: Seed of what they start from.
+        noise: What they start from.
     """
     conditioning = adm.encode([p.text for p in draw_suite(Suite.EXPLORATION, count, seed)])
-    sampler, tape = Sampler(adm=adm, settings=settings), NoiseTape(noise)
+    sampler = Sampler(adm=adm, settings=settings)
     spans = [(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH)]
-    return torch.cat([sampler(conditioning.rows(*s), tape, range(*s)) for s in spans])
+    return torch.cat([sampler(conditioning.rows(*s), noise, range(*s)) for s in spans])

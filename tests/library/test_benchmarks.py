@@ -16,12 +16,15 @@ from benchmarks.claim import OURS, REBUILT, methods
 from benchmarks.cost import CASES
 from benchmarks.ladders import METHODS, climbing, ladder, lowest
 from benchmarks.lowest import holm, p_value
+from benchmarks.numerics import NudgedTape
 from benchmarks.presets import newly_silent
 from benchmarks.robustness import CALIBRATED, conditions
 from benchmarks.stage_peaks import StagePeaks
 from benchmarks.voice_checks import cuts_found, defects, is_cut
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
+from ptq.adms.sampling import NoiseTape
+from ptq.affine import sqnr_db
 from ptq.audio import AudioClip
 from ptq.config import QuantConfig, parse_rules
 from ptq.layer_spec import DENOISER
@@ -126,6 +129,11 @@ def test_activations_change_where_the_preset_quantizes_them_and_weights_never(
             quantized = before.scheme.activation is not None and words != KEPT
             assert (after.scheme.activation is not None) == quantized
     assert len(set(activation_cases())) == len(activation_cases())
+
+
+def test_a_nudge_is_what_float32_hardly_holds() -> None:
+    noise, nudged = (tape(3)((0, 1), -1, (4, 8, 8)) for tape in (NoiseTape, NudgedTape))
+    assert 110 < sqnr_db(noise, nudged) < 130
 
 
 def test_a_clip_that_breaks_off_is_cut_and_one_that_dies_away_is_not() -> None:
