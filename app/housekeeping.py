@@ -18,6 +18,7 @@ def prune_runs(
     keep: int | None = None,
     keep_gb: int | None = None,
     spared: Collection[Path] = (),
+    cherished: Collection[Path] = (),
 ) -> tuple[Path, ...]:
     """Delete the runs that nobody has touched for longest, with their archives.
 
@@ -26,15 +27,16 @@ def prune_runs(
         keep: How many runs stay, the spared ones among them; ``None`` for all.
         keep_gb: Gigabytes that those runs may take with their archives; ``None`` for no limit.
         spared: Runs that stay in any case.
+        cherished: Runs that go only when no others are left.
 
     Returns:
-        What was deleted, oldest first.
+        What was deleted, in that order.
     """
-    kept = {path.resolve() for path in spared}
+    kept, last = ({path.resolve() for path in paths} for paths in (spared, cherished))
     every = _runs_in(runs)
     safe = [path for path in every if path.resolve() in kept]
     found = [path for path in every if path.resolve() not in kept]
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    found.sort(key=lambda path: (path.resolve() in last, path.stat().st_mtime), reverse=True)
     stays = len(found) if keep is None else max(keep - len(safe), 0)
     if keep_gb is not None:
         taken = sum(_bytes_of(path) for path in safe)

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -46,10 +45,6 @@ class JobEvent(Protocol):
     def total(self) -> int:
         """Steps of the stage."""
 
-    @property
-    def artefact(self) -> Path | None:
-        """A file that has just been finished."""
-
 
 OnEvent = Callable[[JobEvent], None]
 ShouldStop = Callable[[], bool]
@@ -71,7 +66,6 @@ class JobSnapshot:
         total: Steps of the stage; 0 when unknown.
         elapsed_s: Seconds since it began to run.
         eta_s: Seconds that the stage will still take; ``None`` when unknown.
-        artefacts: Files finished so far, in order.
         error: Why it failed, in a sentence for the visitor.
     """
 
@@ -85,7 +79,6 @@ class JobSnapshot:
     total: int
     elapsed_s: float
     eta_s: float | None
-    artefacts: tuple[Path, ...]
     error: str | None
 
 
@@ -127,7 +120,6 @@ class Job:
             total=progress.total,
             elapsed_s=progress.elapsed_s(),
             eta_s=progress.eta_s() if self.state is JobState.RUNNING else None,
-            artefacts=tuple(progress.artefacts),
             error=self.error,
         )
 

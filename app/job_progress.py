@@ -3,7 +3,6 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 _WINDOW = 24  # events that the rate is taken over: follows a slow-down, ignores a single hiccup
 
@@ -23,7 +22,6 @@ class Progress:
         self.stage = ""
         self.done = 0
         self.total = 0
-        self.artefacts: list[Path] = []
 
     def begin(self) -> None:
         """Start the time."""
@@ -33,14 +31,12 @@ class Progress:
         """Stop the time."""
         self.ended_s = self._clock()
 
-    def update(self, stage: str, done: int, total: int, artefact: Path | None) -> None:
+    def update(self, stage: str, done: int, total: int) -> None:
         """Take one report in. A new stage, or a count that falls back, restarts the rate."""
         if stage != self.stage or done < self.done:
             self._seen.clear()
         self.stage, self.done, self.total = stage, done, total
         self._seen.append((self._clock(), done))
-        if artefact is not None and artefact not in self.artefacts:
-            self.artefacts.append(artefact)
 
     def elapsed_s(self) -> float:
         """Seconds from ``begin`` to ``end``, or to now; 0 before ``begin``."""

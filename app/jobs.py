@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from app.job import Job, JobEvent, JobFunction, JobSnapshot, JobState, Outcome
-from app.job_progress import Progress, in_words
+from app.job_progress import Progress
 from ptq.errors import ConfigError, PTQError
 
 _TOKEN_BYTES = 16
@@ -37,7 +37,6 @@ class JobRegistry:
     Use it as a context manager, or call ``close``: both stop the running job.
 
     Args:
-        worker: Held while a job computes. Pass a lock to share the machine with other code.
         max_queued: Jobs that may wait behind the running one.
         keep_finished_s: Seconds that a finished job stays known.
         clock: Monotonic time in seconds.
@@ -45,13 +44,11 @@ class JobRegistry:
 
     def __init__(
         self,
-        worker: "threading.Lock | None" = None,  # a factory, not a type, before Python 3.13
-        max_queued: int = 4,
         *,
+        max_queued: int = 4,
         keep_finished_s: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = worker or threading.Lock()
         self._max_queued = max_queued
         self._keep_finished_s = keep_finished_s
         self._clock = clock
@@ -142,6 +139,20 @@ class JobRegistry:
             self._sweep()
             return frozenset(job_ids) - self._jobs.keys()
 
+    def ended(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Which of some jobs have ended, those that nobody can see any more among them."""
+        with self._changed:
+            return frozenset(
+                job_id
+                for job_id in job_ids
+                if job_id not in self._jobs or self._jobs[job_id].state.has_ended
+            )
+
+    def unfinished(self) -> int:
+        """How many jobs, of all visitors, run or wait."""
+        with self._changed:
+            return sum(not job.state.has_ended for job in self._jobs.values())
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop every job and the worker; returns after ``timeout_s`` at the latest."""
         with self._changed:
@@ -153,8 +164,7 @@ class JobRegistry:
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            with self._worker:
-                self._run(job)
+            self._run(job)
 
     def _next_job(self) -> Job | None:
         with self._changed:
@@ -166,13 +176,13 @@ class JobRegistry:
         with self._changed:
             function = job.function
             if job.state is not JobState.QUEUED or function is None:
-                return  # stopped while the machine was busy elsewhere
+                return  # stopped just now
             job.begin()
             self._changed.notify_all()
 
         def on_event(event: JobEvent) -> None:
             with self._changed:
-                job.progress.update(event.stage, event.done, event.total, event.artefact)
+                job.progress.update(event.stage, event.done, event.total)
                 self._changed.notify_all()
 
         with Outcome() as outcome:
@@ -201,12 +211,11 @@ class JobRegistry:
         # A job that starts at once does not wait, so an idle machine always takes one.
         if ahead <= self._max_queued:
             return
-        etas = [eta for job in running if (eta := job.progress.eta_s()) is not None]
-        when = f"in about {in_words(max(etas))}" if etas else "in a few minutes"
+        # How long a whole job takes is not known here: what is left of its stage would mislead.
         raise QueueFullError(
             f"{ahead} jobs are ahead of you ({len(running)} running, {len(waiting)} waiting) and "
-            f"no more than {self._max_queued} may wait; try again {when}, or run this page on your "
-            "own machine, where nobody is ahead."
+            f"no more than {self._max_queued} may wait; try again in a few minutes, or run this "
+            "page on your own machine, where nobody is ahead."
         )
 
     def _own(self, token: str, job_id: str) -> Job:

@@ -1,19 +1,22 @@
 """How long a study will take, from how long the last one took on this machine.
 
 Before any has finished here, the default study of an embedded model tells, as it was timed on
-another machine.
+another machine. Rounding takes as long as it last took by the same method.
 """
 
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptq.errors import CheckpointError, PTQError
+from ptq.plan import QuantPlan, read_plan
 from ptq.report import Report, read_report
 from ptq.results import CalibrationRecord
 from ptq.run_folder import REPORT_NAME
+from ptq.scheme import Rounding
+from ptq.stages import PLAN
 from ptq.study_config import COMPARING_STRATEGIES, StudyConfig
 from ptq.study_events import Stage
 
@@ -39,10 +42,27 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Seconds that a study will take, and whether this machine has ever been timed."""
+    """What a study will take.
+
+    Attributes:
+        seconds: All of it, but for what is left out.
+        is_from_here: Whether this machine has ever been timed.
+        leaves_out: A way to round that was never timed, and takes long.
+    """
 
     seconds: float
     is_from_here: bool
+    leaves_out: Rounding | None = None
+
+
+@dataclass(kw_only=True)
+class _Known:
+    """Timings of one model: of its last study, and of the last rounding by each method."""
+
+    work: Work
+    timings_s: Mapping[str, float]
+    rounding_s: dict[Rounding, float] = field(default_factory=dict)
+    is_from_here: bool = False
 
 
 class Pace:
@@ -58,11 +78,10 @@ class Pace:
     def __init__(self, shipped: Path = SHIPPED_PACE) -> None:
         self._lock = threading.Lock()
         self._by_adm = _read_paces(shipped)
-        self._timed_here: set[str] = set()
 
-    def remember(self, report: Report) -> None:
-        """Take the timings of a finished study in."""
-        settings = report.settings
+    def remember(self, report: Report, plan: QuantPlan) -> None:
+        """Take the timings of a finished study of a plan in."""
+        settings, timings_s = report.settings, dict(report.timings_s)
         work = Work.of(
             prompts=len(report.pairs),
             calibration=_measured_prompts(report.calibration),
@@ -70,45 +89,79 @@ class Pace:
             seconds=settings["seconds"],
         )
         with self._lock:
-            self._by_adm[report.adm.id] = (work, dict(report.timings_s))
-            self._timed_here.add(report.adm.id)
+            before = self._by_adm.get(report.adm.id)
+            rounding_s = {} if before is None or not before.is_from_here else before.rounding_s
+            rounding_s = {**rounding_s, slowest_rounding(plan): timings_s.get(Stage.QUANTIZE, 0.0)}
+            self._by_adm[report.adm.id] = _Known(
+                work=work, timings_s=timings_s, rounding_s=rounding_s, is_from_here=True
+            )
 
-    def forecast(self, config: StudyConfig, *, calibrates: bool = True) -> Forecast | None:
+    def forecast(
+        self, config: StudyConfig, plan: QuantPlan, *, calibrates: bool = True
+    ) -> Forecast | None:
         """How long a study will take; ``None`` for a model of which no study has been timed.
 
         Args:
             config: The study.
+            plan: What its rules come to.
             calibrates: Whether it measures its ranges itself.
         """
         with self._lock:
-            known, here = self._by_adm.get(config.adm), config.adm in self._timed_here
-        if known is None or known[0].clips <= 0:
+            known = self._by_adm.get(config.adm)
+        if known is None or known.work.clips <= 0:
             return None
-        last, timings_s = known
         wanted = Work.of(
             prompts=len(config.prompts),
             calibration=config.calibration.prompts if calibrates else 0,
             steps=config.steps,
             seconds=config.seconds,
         )
-        calibrate_s = timings_s.get(Stage.CALIBRATE, 0.0)
-        once_s = timings_s.get(Stage.QUANTIZE, 0.0)
-        per_clip_s = (sum(timings_s.values()) - calibrate_s - once_s) / last.clips
-        compares = config.calibration.strategy in COMPARING_STRATEGIES
-        cost = _COMPARING_COST if compares else _CALIBRATION_COST
-        rate_s = cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
-        if last.calibration_clips > 0 and calibrate_s > 0:
-            rate_s = calibrate_s / last.calibration_clips
-        seconds = per_clip_s * wanted.clips + rate_s * wanted.calibration_clips + once_s
-        return Forecast(seconds=seconds, is_from_here=here)
+        per_clip_s, per_calibration_clip_s = _rates(known, config)
+        rounding = slowest_rounding(plan)
+        rounding_s = known.rounding_s.get(rounding)
+        work_s = per_clip_s * wanted.clips + per_calibration_clip_s * wanted.calibration_clips
+        return Forecast(
+            seconds=work_s + (rounding_s or 0.0),
+            is_from_here=known.is_from_here,
+            # Rounding to nearest takes next to nothing.
+            leaves_out=rounding if rounding_s is None and rounding.needs_data else None,
+        )
 
 
-def _read_paces(file: Path) -> dict[str, tuple[Work, Mapping[str, float]]]:
+def slowest_rounding(plan: QuantPlan) -> Rounding:
+    """The method of a plan that takes longest; they are declared in that order."""
+    order = list(Rounding)
+    weights = (spec.scheme.weight for spec in plan.layers)
+    used = {weight.rounding for weight in weights if weight is not None}
+    return max(used, key=order.index, default=Rounding.NEAREST)
+
+
+def _rates(known: _Known, config: StudyConfig) -> tuple[float, float]:
+    """Seconds per unit of clips, and of calibration's."""
+    last, timings_s = known.work, known.timings_s
+    calibrate_s = timings_s.get(Stage.CALIBRATE, 0.0)
+    once_s = timings_s.get(Stage.QUANTIZE, 0.0)
+    per_clip_s = (sum(timings_s.values()) - calibrate_s - once_s) / last.clips
+    if last.calibration_clips > 0 and calibrate_s > 0:
+        return per_clip_s, calibrate_s / last.calibration_clips
+    compares = config.calibration.strategy in COMPARING_STRATEGIES
+    cost = _COMPARING_COST if compares else _CALIBRATION_COST
+    return per_clip_s, cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
+
+
+def _read_paces(file: Path) -> dict[str, _Known]:
     if not file.is_file():
         return {}
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        return {adm: (Work.of(**pace["work"]), pace["timings_s"]) for adm, pace in found.items()}
+        return {
+            adm: _Known(
+                work=Work.of(**pace["work"]),
+                timings_s=pace["timings_s"],
+                rounding_s={Rounding(pace["rounding"]): pace["timings_s"][Stage.QUANTIZE]},
+            )
+            for adm, pace in found.items()
+        }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"The paces in {file.name} cannot be read ({error}); restore them from git."
@@ -121,13 +174,13 @@ def _measured_prompts(calibration: CalibrationRecord | None) -> int:
     return calibration.prompts
 
 
-def recent_reports(folders: Iterable[Path]) -> list[Report]:
-    """The readable reports of some run folders, oldest first."""
+def recent_studies(folders: Iterable[Path]) -> list[tuple[Report, QuantPlan]]:
+    """The readable reports of some run folders with their plans, oldest first."""
     files = [file for folder in folders if (file := folder / REPORT_NAME).is_file()]
-    reports = []
+    found = []
     for file in sorted(files, key=lambda path: path.stat().st_mtime):
         try:
-            reports.append(read_report(file))
+            found.append((read_report(file), read_plan(file.with_name(PLAN))))
         except PTQError:
             continue  # a report of another schema tells nothing about the pace
-    return reports
+    return found

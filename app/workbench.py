@@ -15,7 +15,7 @@ from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
 from app.jobs import JobRegistry
-from app.pace import Forecast, Pace, recent_reports
+from app.pace import Forecast, Pace, recent_studies
 from app.prompt_map import PromptMap
 from app.rules import Draft, draft_plan
 from app.settings import Settings
@@ -64,7 +64,7 @@ class Estimate:
     """What to expect of a study, and how long it will take if any of the model was ever timed.
 
     ``ships_calibration`` says that the ranges that the model ships with are just those asked for,
-    ``calibrates`` that the study measures its own.
+    ``calibrates`` that the study measures its own. ``ahead`` are jobs that would run before it.
     """
 
     config: StudyConfig
@@ -72,6 +72,7 @@ class Estimate:
     is_finished: bool
     ships_calibration: bool
     calibrates: bool
+    ahead: int
 
 
 class Workbench:
@@ -95,8 +96,8 @@ class Workbench:
         self._starting = threading.Lock()
         self.budget = Budgets(self.shelf)
         self._pace = Pace()
-        for report in recent_reports(self._known_folders()):
-            self._pace.remember(report)
+        for report, plan in recent_studies(self._folders()):
+            self._pace.remember(report, plan)
 
     def close(self) -> None:
         """Stop what runs."""
@@ -148,10 +149,11 @@ class Workbench:
         calibrates = needed and shipped is None
         return Estimate(
             config=config,
-            forecast=self._pace.forecast(config, calibrates=calibrates),
+            forecast=self._pace.forecast(config, plan, calibrates=calibrates),
             is_finished=(run / REPORT_NAME).exists(),
             ships_calibration=needed and shipped is not None,
             calibrates=calibrates,
+            ahead=self._jobs.unfinished(),
         )
 
     def start(self, token: str, request: StudyRequest) -> str:
@@ -246,20 +248,32 @@ class Workbench:
                 on_event=on_event,
                 should_stop=should_stop,
             )
-            self._pace.remember(report)
+            plan = resolve_plan(config.quant, self.layers(config.adm))
+            self._pace.remember(report, plan)
             return report
 
         return job
 
     def _tidy(self, run: Path) -> None:
-        """Delete old runs, but never this one, nor what a visitor of the last day can open."""
+        """Delete old runs, but none on its way; those that a visitor of the last day has go last.
+
+        A visitor whose run had to make room sees it no more, which is better than a full disk.
+        """
         gone = self._jobs.missing(tuple(self._tickets))
         for job_id in gone:
             del self._tickets[job_id]
         limits, featured = self.settings, self.settings.featured_run
-        spared = [run, *(ticket.run for ticket in tuple(self._tickets.values()))]
+        tickets = dict(self._tickets)
+        ended = self._jobs.ended(tuple(tickets))
+        spared = [run, *(ticket.run for job_id, ticket in tickets.items() if job_id not in ended)]
         spared += [featured] if featured is not None else []
-        prune_runs(limits.runs, keep=limits.keep_runs, keep_gb=limits.keep_gb, spared=spared)
+        prune_runs(
+            limits.runs,
+            keep=limits.keep_runs,
+            keep_gb=limits.keep_gb,
+            spared=spared,
+            cherished=[tickets[job_id].run for job_id in ended],
+        )
 
     def _the_ear(self) -> Ear | str:
         with self._ear_lock:
@@ -267,10 +281,10 @@ class Workbench:
                 self._ear = self._find_ear()
             return self._ear
 
-    def _known_folders(self) -> list[Path]:
-        runs, featured = self.settings.runs, self.settings.featured_run
-        own = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
-        return [*own, featured] if featured is not None else own
+    def _folders(self) -> list[Path]:
+        """Of studies of this machine; the example may come from another."""
+        runs = self.settings.runs
+        return [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
 
 
 def _label(config: StudyConfig) -> str:

@@ -35,14 +35,6 @@ class AudioClip:
         return self.samples.size / self.sample_rate_hz
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudioPair:
-    """Two clips of one prompt, seed and noise: full precision and quantized."""
-
-    reference: AudioClip
-    quantized: AudioClip
-
-
 def write_clip(path: Path, clip: AudioClip) -> Path:
     """Write a 24-bit FLAC atomically; samples beyond full scale are clipped.
 
@@ -51,12 +43,13 @@ def write_clip(path: Path, clip: AudioClip) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    samples = np.clip(clip.samples, -1.0, 1.0)
     marker = path.with_suffix(_NOT_FINITE)
-    if np.isfinite(samples).all():
+    # Asked of what was generated: clipping makes a loud sample of infinity.
+    if np.isfinite(clip.samples).all():
+        samples = np.clip(clip.samples, -1.0, 1.0)
         marker.unlink(missing_ok=True)
     else:
-        samples = np.zeros_like(samples)
+        samples = np.zeros_like(clip.samples)
         marker.touch()
     soundfile.write(partial, samples, clip.sample_rate_hz, subtype=_SUBTYPE, format="FLAC")
     partial.replace(path)

@@ -32,7 +32,10 @@ def budget_options(sub: argparse.ArgumentParser) -> None:
 def sensitivity_table(sub: argparse.ArgumentParser) -> None:
     """Add what names the sensitivities that bits are allocated by."""
     sub.add_argument(
-        "--sensitivities", type=Path, help="a measured table; if not given, the model's own"
+        "--sensitivities",
+        type=Path,
+        help="a measured table, whose layers get bits whatever the plan says; if not given, the"
+        " model's own",
     )
 
 

@@ -89,7 +89,10 @@ def quant_config(arguments: argparse.Namespace) -> QuantConfig:
     try:
         text = arguments.plan.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The plan {arguments.plan} cannot be read ({error}).") from error
+        raise ConfigError(
+            f"The plan {arguments.plan} cannot be read ({error}); name a file of rules, or a preset"
+            " by --preset."
+        ) from error
     if text.lstrip().startswith("{"):
         return QuantConfig.from_json(text)
     return QuantConfig(name=arguments.plan.stem, rules=parse_rules(text))

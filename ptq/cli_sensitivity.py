@@ -14,7 +14,7 @@ from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.rule_text import parse_scheme
-from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, LayerScheme
+from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, Balance, LayerScheme
 from ptq.sensitivities import (
     FIRST_ORDER,
     OUTPUT,
@@ -185,9 +185,12 @@ def _observed(base: QuantPlan, schemes: Sequence[str]) -> QuantPlan:
 
 def _check_balance(base: QuantPlan, schemes: Sequence[str]) -> None:
     """Ranges are measured once: on inputs that are evened out as the plan says, or are not."""
-    found = [parse_scheme(words.split()).weight for words in schemes]
-    found += [spec.scheme.weight for spec in base.layers if spec.part == DENOISER]
-    if len({weight.balance for weight in found if weight is not None}) > 1:
+    found = [parse_scheme(words.split()) for words in schemes]
+    planned = [spec.scheme for spec in base.layers if spec.part == DENOISER]
+    found += [scheme for scheme in planned if scheme.weight is not None]
+    # A scheme of activations alone leaves inputs as they are.
+    kinds = {Balance.NONE if s.weight is None else s.weight.balance for s in found if not s.keeps}
+    if len(kinds) > 1:
         raise ConfigError(
             "the plan and all schemes have to even channels out alike; write smooth, or"
             " smooth-time, in all of them or in none."

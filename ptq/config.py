@@ -131,7 +131,8 @@ def load_object(text: str, *, what: str, schema: int) -> dict[str, Any]:
         raise ConfigError(f"the {what} is a JSON {type(data).__name__}; it must be an object.")
     if data.get("schema") != schema:
         raise ConfigError(
-            f"the {what} has schema {data.get('schema')!r}; this version reads schema {schema}."
+            f"the {what} has schema {data.get('schema')!r}; this version reads schema"
+            f" {schema}: write it again with this version."
         )
     return data
 

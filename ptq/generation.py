@@ -19,7 +19,7 @@ from ptq.adms.sampling import (
     ShouldStop,
     never_stop,
 )
-from ptq.audio import AudioClip, AudioPair
+from ptq.audio import AudioClip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,16 +112,3 @@ class Generator:
         """A vocoder rounds up to whole frames; the clip has the length asked for."""
         rate = self.adm.spec.sample_rate_hz
         return AudioClip(samples=samples[: round(seconds * rate)], sample_rate_hz=rate)
-
-
-def generate_pair(
-    reference: AudioDiffusionModel,
-    quantized: AudioDiffusionModel,
-    prompt: str,
-    seed: int,
-    settings: SamplingSettings,
-) -> AudioPair:
-    """Generate one pair: same prompt, same initial noise, same per-step noise."""
-    request = GenerationRequest(prompts=(prompt,), seed=seed, settings=settings)
-    first, second = (next(Generator(adm=adm)(request)) for adm in (reference, quantized))
-    return AudioPair(reference=first.audio, quantized=second.audio)

@@ -126,7 +126,9 @@ def _solve(rows: Rows, budget: int) -> list[Item]:
         options={"mip_rel_gap": _EXACT},
     )
     if result.x is None:
-        raise ConfigError(f"no plan was found within the budget ({result.message}).")
+        raise ConfigError(
+            f"no plan was found within the budget ({result.message}); ask for a larger one."
+        )
     return [item for item, taken in zip(flat, result.x, strict=True) if taken > 0.5]
 
 

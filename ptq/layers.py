@@ -51,14 +51,15 @@ def inventory(
         LayerError: for a split that names no layer or does not fit it.
     """
     remaining = dict(splits or {})
-    infos, weights = [], set[tuple[LayerKind, int]]()
+    infos, known = [], set[tuple[LayerKind, tuple[int, ...]]]()
     for name, module in named_modules(parts):
         kind = layer_kind(module)
         if kind is None or "." not in name:
             continue
-        if kind.has_weight and (kind, id(module.weight)) in weights:
+        held = tuple(map(id, module.parameters(recurse=False)))
+        if held and (kind, held) in known:
             continue
-        weights.add((kind, id(getattr(module, "weight", module))))
+        known.add((kind, held))
         infos.append(_describe(name, module, kind, remaining.pop(name, None)))
     if remaining:
         name = next(iter(remaining))

@@ -155,7 +155,9 @@ def read_plan(path: Path) -> QuantPlan:
     try:
         return QuantPlan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"the plan {path.name} cannot be read ({error}).") from error
+        raise CheckpointError(
+            f"the plan {path.name} cannot be read ({error}); delete its run."
+        ) from error
 
 
 def fp_size_bytes(inventory: Iterable[LayerInfo]) -> int:

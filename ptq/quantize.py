@@ -58,8 +58,8 @@ def quantize_(
 
     Raises:
         LayerError: for a layer that is missing or that the plan does not fit.
-        CalibrationError: for static activations without statistics that fit, and for weights
-            that are rounded by data without codes.
+        CalibrationError: for static activations or corrected biases without statistics that fit,
+            and for weights that are rounded by data without codes.
         Cancelled: when ``should_stop`` said so.
     """
     prepared = Prepared(stats=stats or {}, weights=weights or {})
@@ -118,8 +118,14 @@ def make_quantizer(
 def quantize_layer(
     parts: Mapping[str, nn.Module], spec: LayerSpec, info: LayerInfo, prepared: Prepared
 ) -> QuantizedLayer:
-    """Return what stands in for one layer of ``parts``, which stay as they are."""
+    """Return what stands in for one layer of ``parts``, which stay as they are.
+
+    Raises:
+        CalibrationError: for statistics that it needs and that are missing, or were measured on
+            inputs evened out in another way.
+    """
     source, scheme = get_layer(parts, spec.name), spec.scheme.weight
+    _check_balance(spec, prepared.stats)
     quantizer = make_quantizer(spec, info.kind, prepared.stats)
     if scheme is None:
         return quantized_layer(source, weight=None, input_quantizer=quantizer)
@@ -175,20 +181,28 @@ def _check_weight(spec: LayerSpec, info: LayerInfo) -> None:
         )
 
 
+def _check_balance(spec: LayerSpec, stats: CalibrationStats) -> None:
+    """Ranges and means of inputs that were evened out are not those of inputs that were not."""
+    weight, activation = spec.scheme.weight, spec.scheme.activation
+    is_static = activation is not None and activation.is_static
+    if spec.name not in stats or not (is_static or (weight is not None and weight.debias)):
+        return
+    balanced = weight is not None and weight.balance is not Balance.NONE
+    if balanced != bool(stats[spec.name].balance.numel()):
+        raise CalibrationError(
+            f"{spec.name} was calibrated with{'out' if balanced else ''} balance;"
+            " calibrate again with this plan."
+        )
+
+
 def _check_stats(spec: LayerSpec, stats: CalibrationStats) -> None:
-    scheme, weight = spec.scheme.activation, spec.scheme.weight
+    scheme = spec.scheme.activation
     if spec.name not in stats:
         raise CalibrationError(
             f"{spec.name} has static activations but no statistics; calibrate with this plan,"
             " or make its rule dynamic."
         )
     found = stats[spec.name]
-    balanced = weight is not None and weight.balance is not Balance.NONE
-    if balanced != bool(found.balance.numel()):
-        raise CalibrationError(
-            f"{spec.name} was calibrated with{'out' if balanced else ''} balance;"
-            " calibrate again with this plan."
-        )
     halves = 1 if spec.split is None else 2
     if found.halves != halves:
         raise CalibrationError(

@@ -120,10 +120,14 @@ def parse_scheme(words: Iterable[str]) -> LayerScheme:
             _merge(settings[side], values, word)
     if keep == bool(bits) or (keep and (settings["w"] or settings["a"])):
         raise ConfigError("a rule is either 'keep' alone or has bits such as w4, a8 or w4a8.")
-    return LayerScheme(
-        weight=_weight(bits.get("w"), settings["w"]),
-        activation=_activation(bits.get("a"), settings["a"]),
-    )
+    weight = _weight(bits.get("w"), settings["w"])
+    activation = _activation(bits.get("a"), settings["a"])
+    if weight is not None and activation is not None and activation.unsigned:
+        raise ConfigError(
+            "'unsigned' speaks of attention probabilities, which have no weights; write one rule"
+            f" with a{activation.bits} unsigned, and another with w{weight.bits}."
+        )
+    return LayerScheme(weight=weight, activation=activation)
 
 
 def _lookup(word: str, last: str) -> tuple[str, _Settings]:

@@ -43,7 +43,7 @@ class Sensitivities:
             for words, error in row.items():
                 if not math.isfinite(error) or error < 0:
                     raise ConfigError(
-                        f"the error of {name} at '{words}' is {error}; measure again."
+                        f"the error of {name} at '{words}' is {error}; leave that scheme out."
                     )
 
     def schemes(self, layer: str) -> dict[str, LayerScheme]:

@@ -60,6 +60,8 @@ class CalibrationSettings:
                 f"{self.states} and {self.reconstruction} states of {self.prompts} prompts cannot "
                 f"calibrate; choose 1 to {MAX_PROMPTS} prompts and at least 1 state of each."
             )
+        if self.seed < 0:
+            raise ConfigError(f"The calibration seed is {self.seed}; choose 0 or more.")
         if self.texts and (len(self.texts) != self.prompts or self.covering):
             raise ConfigError(
                 f"{len(self.texts)} given prompts are neither chosen to cover nor {self.prompts}; "
@@ -101,6 +103,8 @@ class StudyConfig:
                 f"A study needs 1 to {MAX_PROMPTS} prompts, got {len(self.prompts)}; "
                 "write one prompt a line."
             )
+        if self.seed < 0:
+            raise ConfigError(f"The seed is {self.seed}; choose 0 or more.")
         check_sampling(steps=self.steps, seconds=self.seconds, guidance=self.guidance)
 
     def to_dict(self) -> dict[str, Any]:

@@ -115,12 +115,16 @@ _MEASURED = (
 
 
 def _how_long(found: Estimate) -> str:
+    runs = "1 run" if found.ahead == 1 else f"{found.ahead} runs"
     if found.is_finished:
-        return "finished before, opens at once"
-    if found.forecast is None:
-        return "no run of this model has finished here yet, so its time is unknown"
-    where = "" if found.forecast.is_from_here else " on two idle cores"
-    return f"about {in_words(found.forecast.seconds)}{where}"
+        return f"finished before, opens {f'after {runs} ahead' if found.ahead else 'at once'}"
+    forecast, ahead = found.forecast, f", after {runs} ahead" if found.ahead else ""
+    if forecast is None:
+        return f"no run of this model has finished here yet, so its time is unknown{ahead}"
+    where = "" if forecast.is_from_here else " on two idle cores"
+    long = forecast.leaves_out
+    more = "" if long is None else f", and minutes more for rounding by {long.value}"
+    return f"about {in_words(forecast.seconds)}{where}{more}{ahead}"
 
 
 def _request(inputs: tuple[Any, ...]) -> StudyRequest:

@@ -22,5 +22,5 @@ def write_pace(adm: AudioDiffusionModel, path: Path) -> None:
         report = run_study(config, adm, runs=Path(runs), ear=find_ear())
     work = {"prompts": _PROMPTS, "calibration": 0, "steps": config.steps, "seconds": config.seconds}
     timings_s = {stage: round(seconds, 1) for stage, seconds in report.timings_s.items()}
-    found = {adm.id: {"work": work, "timings_s": timings_s}}
+    found = {adm.id: {"work": work, "rounding": "gptq", "timings_s": timings_s}}
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -26,7 +26,10 @@ def embed_prompts(adm: AudioDiffusionModel, prompts: Sequence[str]) -> NDArray[n
     if values is None:
         tokens = next((v for v in cond.values() if v.ndim == _TOKENS), None)
         if tokens is None:
-            raise ModelError(f"{adm.id} gives its denoiser no text that could be measured.")
+            raise ModelError(
+                f"{adm.id} gives its denoiser no text that could be measured; draw prompts instead"
+                " of covering with them."
+            )
         mask = next((cond[name] for name in _MASKS if name in cond), None)
         weights = tokens.new_ones(tokens.shape[:2]) if mask is None else mask.to(tokens.dtype)
         weighted = (tokens * weights[..., None]).sum(dim=1)

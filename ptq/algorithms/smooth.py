@@ -32,9 +32,10 @@ def channel_balance(peaks: Tensor, rows: Tensor, kind: Balance) -> Tensor:
         shares = torch.softmax(-_rank_correlations(peaks.float(), weights), dim=0)
         loud = (shares[:, None] * peaks.float()).sum(dim=0)
     factors = (loud.clamp(min=_QUIETEST) / weights.clamp(min=_QUIETEST)).sqrt()
-    # A common factor changes nothing: around one, float16 is at its best.
-    factors /= factors.log().mean().exp()
     silent = (loud < _QUIETEST) | (weights < _QUIETEST)
+    # A common factor changes nothing: around one, float16 is at its best. What a silent channel
+    # would be divided by says nothing of the others.
+    factors /= factors[~silent].log().mean().exp()
     factors = torch.where(silent, 1.0, factors.clamp(1 / _MOST, _MOST))
     return factors.half().float()
 

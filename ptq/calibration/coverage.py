@@ -53,7 +53,8 @@ def standing_out(
     """The channels of each site whose peak is far above the usual one, and what each counts."""
     for name, peaks in signatures.peaks.items():
         peak = peaks.max(axis=0)
-        ratio = peak / max(float(np.median(peak)), _TINY)
+        live = peak[peak > _TINY]  # a channel that nothing flows through is no usual one
+        ratio = peak / (float(np.median(live)) if live.size else 1.0)
         out = ratio > _OUTLIER
         yield name, out, (ratio[out] * signatures.sensitivity[name][out]).astype(np.float64)
 

@@ -9,6 +9,7 @@ import numpy as np
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import lexicon_of
 from ptq.adms.text import embed_prompts
+from ptq.errors import ConfigError
 from ptq.prompts.aspects import cells_of
 from ptq.prompts.augment import Augmentation, Augmenter, choose_prompts, without_twins
 from ptq.prompts.coverage import source_coverage
@@ -52,9 +53,14 @@ class PromptChoice:
         adm: Whose text encoder measures.
         seed: Of the candidates that are drawn.
         lexicon: The sounds of the reference prompts are those that it has voiced.
+
+    Raises:
+        ConfigError: If the seed is below zero.
     """
 
     def __init__(self, adm: AudioDiffusionModel, seed: int, lexicon: Lexicon | None = None) -> None:
+        if seed < 0:
+            raise ConfigError(f"Prompts cannot be chosen from seed {seed}; choose 0 or more.")
         self._seed, self._lexicon = seed, lexicon or default_lexicon()
         self._reference = self._draws(_REFERENCE, _REFERENCE_SEED)
         self.space = PromptSpace(

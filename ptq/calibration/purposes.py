@@ -20,6 +20,7 @@ from ptq.calibration.states import (
 )
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.suites import Suite, draw_suite
+from ptq.prompts.words import plain_text
 
 # Far from the seeds that people choose for the set that ranges are measured on.
 _SEED = 8_000_000
@@ -132,12 +133,15 @@ class HeldOut:
 
     def _scenes(self) -> list[Prompt]:
         """Prompts that nobody knows yet, no two of one scene."""
-        known, wanted = set(self.apart_from), _VALIDATION.stop + _SENSITIVITY
+        known, wanted = (
+            {plain_text(text) for text in self.apart_from},
+            _VALIDATION.stop + _SENSITIVITY,
+        )
         lexicon = lexicon_of(self.adm.id)
         drawn = draw_suite(Suite.EXPLORATION, _ROOM * (wanted + len(known)), _SEED, lexicon)
         scenes: dict[str, Prompt] = {}
         for prompt in drawn:
-            if prompt.scene is not None and prompt.text not in known:
+            if prompt.scene is not None and plain_text(prompt.text) not in known:
                 scenes.setdefault(prompt.scene.content_hash(), prompt)
         return list(scenes.values())
 

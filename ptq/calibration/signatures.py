@@ -95,7 +95,10 @@ def measure_signatures(replay: Replay) -> Signatures:
         replay({DENOISER})
     seen = {name: observer for name, observer in watched.items() if observer.channels}
     if middle not in seen:
-        raise CalibrationError("The denoiser has no layer to describe states by.")
+        raise CalibrationError(
+            "The denoiser has no layer to describe states by; choose them by another strategy, such"
+            " as uniform."
+        )
     return Signatures(
         shapes=np.stack([observer.shapes for observer in seen.values()], axis=1),
         peaks={name: observer.peaks for name, observer in seen.items()},

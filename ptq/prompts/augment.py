@@ -20,7 +20,7 @@ from ptq.errors import ConfigError
 from ptq.prompts.grammar import Prompt
 from ptq.prompts.space import FULL_TIMES, PromptCoverage, PromptSpace, Vectors
 from ptq.prompts.variations import Variator
-from ptq.prompts.words import LENGTHS, length_class
+from ptq.prompts.words import LENGTHS, length_class, plain_text
 from ptq.submodular import Cover, FacilityLocation, Quotas, WeightedSum, lazy_greedy
 
 _WEIGHTS = (1.0, 0.5, 0.1)
@@ -51,9 +51,8 @@ def without_twins(texts: Iterable[str], space: PromptSpace) -> tuple[str, ...]:
     """Drop empty texts and what differs in case, in spaces or hardly at all from an earlier one."""
     cleaned: dict[str, str] = {}
     for text in texts:
-        short = " ".join(text.split())
-        if short:
-            cleaned.setdefault(short.lower(), short)
+        if key := plain_text(text):
+            cleaned.setdefault(key, " ".join(text.split()))
     kept: list[str] = []
     rows = space.vectors(tuple(cleaned.values()))
     taken: list[int] = []

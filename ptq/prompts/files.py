@@ -27,7 +27,9 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     try:
         found = read(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ConfigError(f"The prompts in {path} cannot be read ({error}).") from error
+        raise ConfigError(
+            f"The prompts in {path} cannot be read ({error}); name a UTF-8 file, txt, csv or jsonl."
+        ) from error
     prompts = tuple(" ".join(text.split()) for text in found if text.strip())
     if not prompts:
         raise ConfigError(f"{path} has no prompts; write one a line.")

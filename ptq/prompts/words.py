@@ -28,6 +28,11 @@ _STOP_WORDS = """
 """
 
 
+def plain_text(text: str) -> str:
+    """A text without what makes no other prompt of it: case, and how words are spaced."""
+    return " ".join(text.lower().split())
+
+
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case, in order."""
     return _WORD.findall(text.lower())

@@ -121,7 +121,7 @@ def test_a_table_is_read_back_and_damage_is_named() -> None:
     for errors in nothing:
         with pytest.raises(ConfigError, match="no layer was measured"):
             Sensitivities(model_hash="", measure="", calibration="", errors=errors)
-    with pytest.raises(ConfigError, match=r"is -1\.0; measure again"):
+    with pytest.raises(ConfigError, match=r"is -1\.0; leave that scheme out"):
         Sensitivities(model_hash="", measure="", calibration="", errors={"a": {"w4": -1.0}})
 
 

@@ -6,10 +6,13 @@ import pytest
 
 from ptq.adms.registry import lexicon_of
 from ptq.cli import main
+from ptq.cli_smallest import _passes
 from ptq.config import parse_rules
+from ptq.metrics import Verdict
 from ptq.metrics.embed.logmel import LogMel128
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.report import read_report
+from ptq.results import FdRecord
 from ptq.stages import FULL
 from tests.band_ear import BandEar
 from tests.cli_tools import SMALL, shown
@@ -96,6 +99,9 @@ def test_a_table_is_scaled_by_groups_and_checked(
     smooth = ("--scheme", "w4 smooth")
     assert main(["sensitivity", *measuring, *schemes, *smooth]) == 2
     assert "even channels out alike" in capsys.readouterr().err
+    base.write_text("denoiser.mid_block.*to_* = w8 smooth a8\n* = keep\n")
+    assert main(["sensitivity", *measuring, *smooth, "--scheme", "a8"]) == 2
+    assert "even channels out alike" in capsys.readouterr().err
 
 
 def test_the_smallest_plan_is_judged_on_prompts_that_it_was_not_chosen_on(
@@ -130,6 +136,23 @@ def test_the_smallest_plan_is_judged_on_prompts_that_it_was_not_chosen_on(
     assert studies.count(Suite.EXPLORATION) == len(found["probes"]) > 1
     clips = {(path.parent / FULL / "000.flac").stat().st_ino for path in reports}
     assert len(clips) == 2, "studies of the same prompts have the same full-precision clips"
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_search_goes_on_from_what_is_non_inferior_and_nothing_else(verdict: Verdict) -> None:
+    record = FdRecord(
+        embedder="none",
+        estimator="split-half",
+        n=512,
+        n_ref=1,
+        dim=1,
+        full_precision=1.0,
+        quantized=1.0,
+        quantized_vs_full=0.0,
+        verdict=verdict.value,
+    )
+    assert _passes(record) is (verdict is Verdict.NON_INFERIOR)
+    assert not _passes(None)
 
 
 def test_a_search_with_too_few_prompts_is_refused_at_once(

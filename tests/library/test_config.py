@@ -87,6 +87,7 @@ def test_formatting_uses_the_words_of_the_user() -> None:
         ("x = mse", "line 2: .*bits"),
         ("x = a16 dynamic", "line 2: .*activation bits"),
         (" = w4", "line 2: .*pattern"),
+        ("x = w4a8 unsigned", "line 2: .*no weights; write one rule with a8 unsigned"),
     ],
 )
 def test_errors_name_line_and_way_out(line: str, message: str) -> None:

@@ -150,6 +150,13 @@ def test_a_silent_channel_is_left_alone() -> None:
     found = channel_balance(peaks, torch.tensor([[1.0, 0.0, 2.0]]), Balance.SMOOTH)
     assert found[:2].tolist() == [1.0, 1.0]
     assert torch.isfinite(found).all()
+    # However many are silent, the others are balanced as without them.
+    loud = torch.tensor([[1.0, 10.0, 100.0]])
+    without = channel_balance(loud, torch.ones(2, 3), Balance.SMOOTH)
+    wide = torch.cat([loud, torch.zeros(1, 96)], dim=1)
+    assert torch.equal(channel_balance(wide, torch.ones(2, 99), Balance.SMOOTH)[:3], without)
+    nothing = channel_balance(torch.zeros(1, 3), torch.ones(2, 3), Balance.SMOOTH)
+    assert nothing.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20)])
@@ -248,6 +255,8 @@ def test_statistics_without_balance_are_refused() -> None:
         quantize_(build(), plan_of("w8 smooth"), observed("w8 a8", inputs()))
     with pytest.raises(CalibrationError, match="was calibrated with balance"):
         quantize_(build(), plan_of("w8 a8"), observed("w8 a8 smooth", inputs()))
+    with pytest.raises(CalibrationError, match="was calibrated with balance"):
+        quantize_(build(), plan_of("w8 debias"), observed("w8 smooth", inputs()))
     with pytest.raises(CalibrationError, match="no statistics to correct its bias"):
         quantize_(build(), plan_of("w8 debias"), {})
 

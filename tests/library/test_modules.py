@@ -246,6 +246,10 @@ def test_inventory_names_every_site_once() -> None:
     set_layer_(parts, "text_encoder.0", nn.Identity())
     assert isinstance(get_layer(parts, "denoiser.b"), nn.Identity)
     assert isinstance(get_layer(parts, "text_encoder.1"), nn.Identity)
+    # One weight, but biases of their own: no two names of one layer.
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    assert len(inventory({"denoiser": nn.ModuleList([first, second])})) == 2
 
 
 class ScaledLinear(nn.Linear):

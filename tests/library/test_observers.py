@@ -79,6 +79,12 @@ def test_buckets_merge_to_what_one_bucket_sees() -> None:
     assert torch.equal(merged.high, seen.high)
     assert torch.equal(merged.count, seen.count)
     assert torch.allclose(merged.histogram.sum(dim=-1), seen.histogram.sum(dim=-1))
+    # Bins of different widths are not added one by one: percentiles are those of all values.
+    for percentile in (90.0, 99.0):
+        for found, whole in zip(
+            clip_at(merged, percentile), clip_at(seen, percentile), strict=True
+        ):
+            assert torch.allclose(found, whole, rtol=0.02), percentile
     with pytest.raises(CalibrationError, match=r"4 observed.*to 3"):
         fine.result().merged(3)
 

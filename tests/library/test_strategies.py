@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kurtosis
 
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.sampling import SamplingSettings
@@ -27,6 +28,7 @@ from ptq.calibration.states import StatePool, StateRecorder, StateSet
 from ptq.calibration.strategies import STRATEGIES, CalibrationStrategy, Candidates
 from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
+from ptq.layers import get_layer
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import COMPARING_STRATEGIES, STRATEGY_NAMES, CalibrationSettings, StudyConfig
@@ -100,6 +102,38 @@ def test_a_signature_does_not_depend_on_its_neighbours(
     for name, peaks in found.peaks.items():
         assert np.allclose(peaks[0], signatures.peaks[name][index], rtol=1e-4), name
     assert np.allclose(found.middle[0], signatures.middle[index], atol=1e-4)
+
+
+def test_a_signature_says_what_flows_into_the_layers(
+    tiny_adm: AudioLDM, pool: StatePool, signatures: Signatures
+) -> None:
+    """Held against hooks and formulas of the test's own, for the site in the middle."""
+    state = np.array([[2, 3]])
+    (name,) = (n for n, peaks in signatures.peaks.items() if "mid_block.resnets.0.conv1" in n)
+    given: list[NDArray[np.float64]] = []
+    layer = get_layer(tiny_adm.parts(), name)
+    hook = layer.register_forward_pre_hook(
+        lambda _, inputs: given.append(inputs[0].double().numpy())
+    )
+    try:
+        Replay(adm=tiny_adm, states=StateSet.of(pool, state)).predictions()
+    finally:
+        hook.remove()
+    branches = np.concatenate(given).reshape(2, given[0].shape[1], -1)
+    index = 2 * STEPS + 3
+    assert np.allclose(signatures.peaks[name][index], np.abs(branches).max(axis=(0, 2)), rtol=1e-4)
+    assert np.allclose(signatures.middle[index], branches.mean(axis=(0, 2)), atol=1e-4)
+    flat = branches.reshape(2, -1)
+    magnitudes = np.sort(np.abs(flat), axis=1)
+    described = (
+        magnitudes[:, -1],
+        magnitudes[:, round(0.999 * flat.shape[1]) - 1],
+        flat.std(axis=1),
+        kurtosis(flat, axis=1, fisher=False),
+    )
+    site = list(signatures.peaks).index(name)
+    for found, values in zip(signatures.shapes[index, site], described, strict=True):
+        assert found == pytest.approx(np.log(values).mean(), abs=1e-3)
 
 
 def test_signatures_are_taken_out_in_any_order(signatures: Signatures) -> None:

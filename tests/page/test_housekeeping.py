@@ -52,6 +52,12 @@ def test_what_is_spared_counts_among_what_stays(tmp_path: Path) -> None:
     assert runs[0].exists()
 
 
+def test_what_is_cherished_goes_last(tmp_path: Path) -> None:
+    runs = _write_runs(tmp_path, 4)
+    assert prune_runs(tmp_path, keep=2, cherished=runs[:2]) == (runs[2], runs[3])
+    assert prune_runs(tmp_path, keep=1, cherished=runs[:2]) == (runs[0],)
+
+
 def test_the_newest_runs_stay_as_far_as_there_is_room(tmp_path: Path) -> None:
     runs = _write_runs(tmp_path, 4)
     for run in runs:

@@ -19,17 +19,17 @@ def test_the_rate_gives_the_time_left() -> None:
     clock = Clock()
     progress = Progress(clock)
     progress.begin()
-    progress.update("calibrate", 0, 10, None)
+    progress.update("calibrate", 0, 10)
     assert progress.eta_s() is None
     clock.now_s += 4.0
-    progress.update("calibrate", 2, 10, None)
+    progress.update("calibrate", 2, 10)
     assert progress.eta_s() == pytest.approx(16.0)
     clock.now_s += 1.0
     assert progress.eta_s() == pytest.approx(15.0)
     assert progress.elapsed_s() == pytest.approx(5.0)
     clock.now_s += 100.0
     assert progress.eta_s() == 0.0
-    progress.update("quantize", 0, 3, None)
+    progress.update("quantize", 0, 3)
     assert progress.eta_s() is None
 
 

@@ -4,7 +4,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,6 @@ class Event:
     stage: str
     done: int
     total: int
-    artefact: Path | None = None
 
 
 class Clock:
@@ -90,19 +88,15 @@ def raising(error: Exception) -> JobFunction:
     return job
 
 
-def test_a_finished_job_gives_its_result_and_its_artefacts(
-    registry: JobRegistry, token: str
-) -> None:
-    clip = Path("pairs/000-reference.flac")
+def test_a_finished_job_says_what_it_did(registry: JobRegistry, token: str) -> None:
     events = (
-        Event(stage="generate", done=1, total=2, artefact=clip),
-        Event(stage="generate", done=2, total=2, artefact=clip),
+        Event(stage="generate", done=1, total=2),
+        Event(stage="generate", done=2, total=2),
     )
     job_id = registry.submit(token, reporting(*events), label="study")
     snapshot = ended(registry, token, job_id)
     assert snapshot.state is JobState.DONE
     assert (snapshot.stage, snapshot.done, snapshot.total) == ("generate", 2, 2)
-    assert snapshot.artefacts == (clip,)
     assert snapshot.label == "study"
 
 
@@ -116,18 +110,6 @@ def test_jobs_run_one_at_a_time_in_order(registry: JobRegistry, token: str) -> N
         assert ahead == [max(0, place - index) for place in range(3)]
         gate.open.set()
         ended(registry, token, ids[index])
-
-
-def test_a_job_waits_for_the_shared_worker_lock(token: str) -> None:
-    lock = threading.Lock()
-    gate = Gate()
-    gate.open.set()
-    with JobRegistry(lock) as jobs:
-        with lock:
-            job_id = jobs.submit(token, gate)
-            assert not gate.entered.wait(0.05)
-            assert jobs.get(token, job_id).state is JobState.QUEUED
-        assert ended(jobs, token, job_id).state is JobState.DONE
 
 
 def test_stop_ends_a_running_job_and_lets_the_next_one_run(
@@ -175,27 +157,21 @@ def test_a_waiting_job_that_is_stopped_never_runs(registry: JobRegistry, token: 
 
 
 def test_a_full_queue_says_how_many_are_ahead_and_what_to_do(
-    registry: JobRegistry, clock: Clock, token: str
+    registry: JobRegistry, token: str
 ) -> None:
-    reported, leave = threading.Event(), threading.Event()
-
-    def steady(on_event: OnEvent, _should_stop: ShouldStop) -> None:
-        for done in range(3):
-            on_event(Event(stage="calibrate", done=done, total=12))
-            clock.now_s += 10.0
-        reported.set()
-        leave.wait(LONG_S)
-
-    registry.submit(token, steady)
-    assert reported.wait(LONG_S)
-    registry.submit(token, Gate())
-    registry.submit(new_token(), Gate())
-    # 0.1 steps a second, 10 steps left, the last report 10 s ago: 90 s.
+    first = Gate()
+    ids = [registry.submit(token, first)]
+    first.wait_entered()
+    ids += [registry.submit(new_token(), Gate()) for _ in range(2)]
+    assert registry.unfinished() == 3
     with pytest.raises(
-        QueueFullError, match=r"3 jobs are ahead.*1 running, 2 waiting.*about 2 min"
+        QueueFullError, match=r"3 jobs are ahead.*1 running, 2 waiting.*again in a few minutes"
     ):
         registry.submit(new_token(), Gate())
-    leave.set()
+    assert registry.ended(ids) == frozenset()
+    first.open.set()
+    ended(registry, token, ids[0])
+    assert registry.ended([*ids, "never known"]) == {ids[0], "never known"}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from app.workbench import EXAMPLE_ID, Workbench
 from ptq.config import format_rules
 from ptq.errors import ConfigError, PTQError
 from ptq.presets import preset
+from ptq.scheme import Rounding
 from ptq.stages import FULL, clip_path
 from tests.tiny_adm import write_tiny_audioldm
 
@@ -119,6 +120,38 @@ def test_an_estimate_follows_the_last_run(workbench: Workbench, finished: tuple[
     assert not longer.is_finished
     assert longer.forecast.is_from_here
     assert longer.forecast.seconds > same.forecast.seconds
+    assert same.ahead == 0
+
+
+def test_an_estimate_says_which_rounding_was_never_timed(
+    workbench: Workbench, finished: tuple[str, str]
+) -> None:
+    assert workbench.runs(finished[0])
+    nearest, learnt = (
+        workbench.estimate(replace(REQUEST, rules=f"denoiser.* = w4{words} a8\n* = keep\n"))
+        for words in ("", " brecq")
+    )
+    assert nearest.forecast is not None
+    assert learnt.forecast is not None
+    assert (nearest.forecast.leaves_out, learnt.forecast.leaves_out) == (None, Rounding.BRECQ)
+
+
+def test_old_runs_make_room_even_where_their_visitor_is_still_there(
+    settings: Settings, tmp_path: Path
+) -> None:
+    limits = replace(settings, runs=tmp_path, keep_runs=1)
+    bench, token = Workbench(limits, ear=lambda: "no embedder here"), new_token()
+    request = replace(REQUEST, prompts="a dog barks", steps=1)
+    try:
+        ids = []
+        for seed in range(3):
+            ids.append(bench.start(token, replace(request, seed=seed)))
+            job = bench.wait(token, ids[-1], timeout_s=LONG_S)
+            assert job.state is JobState.DONE, job.error
+        assert [run.id for run in bench.runs(token)] == [ids[2], ids[1]]
+        assert not bench.ticket(token, ids[0]).run.exists()
+    finally:
+        bench.close()
 
 
 def test_the_default_run_of_the_embedded_model_has_nothing_to_calibrate(
@@ -230,12 +263,17 @@ def test_an_example_that_is_no_run_is_refused_at_the_start(tmp_path: Path) -> No
 
 
 def test_the_example_is_shown_to_everyone(
-    workbench: Workbench, settings: Settings, finished: tuple[str, str]
+    workbench: Workbench, settings: Settings, finished: tuple[str, str], tmp_path: Path
 ) -> None:
     featured = workbench.ticket(*finished).run
     other = Workbench(replace(settings, featured_run=featured), ear=lambda: "none")
     try:
         [run] = other.runs(new_token())
         assert (run.id, run.is_example) == (EXAMPLE_ID, True)
+        elsewhere = Workbench(
+            replace(settings, featured_run=featured, runs=tmp_path), ear=lambda: "none"
+        )
+        assert elsewhere.estimate(REQUEST).forecast is None, "the example may come from elsewhere"
+        elsewhere.close()
     finally:
         other.close()
