@@ -73,6 +73,25 @@ def with_rounding(text: str, rounding: Rounding) -> str:
     return join_lines(lines)
 
 
+def common_rounding(text: str, layers: Sequence[LayerInfo]) -> Rounding | None:
+    """The method that rules round the denoiser's weights by; ``None`` for none or several.
+
+    Layers that cannot be rounded by data are not asked: choosing the method changes nothing there.
+    """
+    plan = draft_plan(text, layers).plan
+    if plan is None:
+        return None
+    weights = [spec.scheme.weight for spec in plan.layers if spec.part == DENOISER]
+    used = {weight.rounding for weight in weights if weight is not None}
+    if len(used) == 1:
+        return used.pop()
+    for method in used - {Rounding.NEAREST} if len(used) == 2 else ():
+        alike = draft_plan(with_rounding(text, method), layers).plan
+        if alike is not None and alike.layers == plan.layers:
+            return method
+    return None
+
+
 def _denoiser_pattern(rule: QuantRule) -> str | None:
     if rule.pattern == "*":
         return f"{DENOISER}.*"

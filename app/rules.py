@@ -127,6 +127,16 @@ def made_optional(text: str, layers: Sequence[LayerInfo]) -> str:
     return join_lines(lines)
 
 
+def preset_of(text: str) -> str | None:
+    """The preset whose rules these are, word by word or in other words; ``None`` for own rules.
+
+    Raises:
+        ConfigError: A line cannot be read.
+    """
+    rules = parse_rules(text)
+    return next((name for name, known in PRESETS.items() if known.rules == rules), None)
+
+
 def join_lines(lines: Sequence[str]) -> str:
     """Lines as the text of rules."""
     return "\n".join(lines) + "\n"

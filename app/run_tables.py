@@ -9,6 +9,7 @@ from app.gallery import GalleryItem
 from app.job import JobSnapshot, JobState
 from app.present import PLAN_LABELS
 from ptq.metrics.inference import MARGIN_PCT
+from ptq.metrics.paired_banks import Estimator
 from ptq.report_markdown import megabytes, number
 from ptq.results import FdRecord, PairedRecord
 
@@ -105,7 +106,12 @@ def verdict_notice(run: FinishedRun) -> NoticeValue:
         ),
         "inferior": (Tone.WARNING, f"Inferior: the distance rose by more than {MARGIN_PCT:g} %"),
     }
-    why = f"{fd.n} clips are too few" if fd.ci95_pct is None else "not every gate was passed"
+    if fd.ci95_pct is not None:
+        why = "not every gate was passed"
+    elif fd.estimator == Estimator.PLUG_IN.value:
+        why = f"{fd.n} clips are too few"
+    else:
+        why = "the change of the distance cannot be told in percent"
     tone, title = titles.get(fd.verdict, (Tone.INFO, f"Not resolved: {why}"))
     return {"tone": tone, "title": title, "lines": list(run.report.notes)}
 

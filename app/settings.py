@@ -1,7 +1,6 @@
 """What the operator of the page may decide, read once from environment variables."""
 
 import difflib
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from ptq.adms.registry import LOCAL_VARIABLE, local_folders
 from ptq.errors import ConfigError
 from ptq.report import read_report
 from ptq.run_folder import REPORT_NAME
-from ptq.study_config import MAX_STEPS, MIN_SECONDS
+from ptq.study_config import MAX_SECONDS, MAX_STEPS, MIN_SECONDS
 
 PREFIX = "PTQ4ADM_"
 _RUNS_OF_A_SPACE = 200
@@ -116,12 +115,15 @@ def _at_most(limit: int, name: str, value: int) -> int:
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(PREFIX + name, "").strip() or str(default)
-    message = f"{PREFIX}{name} is {text!r}; give at least {MIN_SECONDS} seconds, such as {default}."
+    message = (
+        f"{PREFIX}{name} is {text!r}; give {MIN_SECONDS} to {MAX_SECONDS:g} seconds, such as"
+        f" {default}."
+    )
     try:
         seconds = float(text)
     except ValueError as error:
         raise ConfigError(message) from error
-    if not math.isfinite(seconds) or seconds < MIN_SECONDS:
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:  # as NaN is not, either
         raise ConfigError(message)
     return seconds
 

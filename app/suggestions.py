@@ -30,7 +30,7 @@ def suggestions(into: str) -> ChipsValue:
     return {"groups": found, "into": into}
 
 
-def starting_prompts() -> str:
-    """What the prompt box holds at first."""
-    lexicon = default_lexicon()
-    return "\n".join(f"{lexicon[name].noun} {lexicon[name].verb}" for name in _FIRST)
+def starting_prompts(at_most: int) -> str:
+    """What the prompt box holds at first, a few prompts or fewer."""
+    first = [default_lexicon()[name] for name in _FIRST[:at_most]]
+    return "\n".join(f"{source.noun} {source.verb}" for source in first)

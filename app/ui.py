@@ -56,7 +56,7 @@ def build_ui(workbench: Workbench, gallery: Gallery | None) -> gr.Blocks:
         configure_tab.select(configuring.check_rules, configure.opened, configure.shown, **QUIET)
         run_tab.select(running.estimate, configure.inputs, run.estimate, **QUIET)
         opened = [results.run, results.table, *results.shown]
-        results_tab.select(showing.open_tab, [token, results.run], opened, **LATEST)
+        results_tab.select(showing.return_to_tab, [token, results.run], opened, **LATEST)
         finished.change(showing.open_tab, [token, finished], opened, **LATEST)
         adm, rules = configure.opened
         front = [adm, results.point]

@@ -115,6 +115,14 @@ class Workbench:
         """
         return self.shelf.layers(adm_id)
 
+    def longest_s(self, adm_id: str) -> float:
+        """The longest clip that a visitor may ask of a model, in seconds.
+
+        Raises:
+            ModelError: There is no such model, or its files are damaged.
+        """
+        return min(self.shelf.load(adm_id).spec.max_seconds, self.settings.max_seconds)
+
     def draft(self, adm_id: str, rules: str) -> Draft:
         """Rules met with the layers of a model: a plan, or what is wrong."""
         return draft_plan(rules, self.layers(adm_id))

@@ -90,7 +90,7 @@ def main() -> None:
 def _replanned(adm_id: str) -> float:
     """Seconds from a budget on the page to its rules, the longest of some over all sizes."""
     configure = ConfigureHandlers(Workbench(Settings()))
-    rules = configure.choose_preset("ptq4adm")
+    rules = configure.choose_preset("ptq4adm", "")
     offered = configure.sizes(adm_id, rules)
     longest = 0.0
     for megabytes in np.linspace(offered["minimum"], offered["maximum"], _BUDGETS):

@@ -6,6 +6,7 @@ from ptq.report import Report
 from ptq.results import CalibrationRecord
 
 _ABSENT = "n/a"
+_ARITHMETIC = "simulated: rounded as the plan says, computed in floating point; the size is real"
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
@@ -44,6 +45,7 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
             f"{megabytes(size.denoiser.quantized_bytes)} "
             f"({size.denoiser.bits_per_weight:.2f} bits a weight)",
         ),
+        ("arithmetic", _ARITHMETIC),
         ("latent SQNR", number(paired.latent_sqnr_db, 1, " dB")),
         ("log-mel L1", number(paired.log_mel_l1_db, 2, " dB")),
         ("embedding cosine", number(paired.embedding_cosine, 4)),

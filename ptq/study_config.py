@@ -14,6 +14,7 @@ MAX_PROMPTS = 4096
 MAX_STEPS = 500
 # What the shortest clip of a denoiser that halves its latents three times takes.
 MIN_SECONDS = 0.64
+MAX_SECONDS = 60.0
 
 
 # What ``ptq.calibration.strategies`` offers, known without loading torch.
@@ -126,7 +127,9 @@ def check_sampling(*, steps: int, seconds: float, guidance: float) -> None:
     """
     if not 1 <= steps <= MAX_STEPS:
         raise ConfigError(f"{steps} steps are out of range; choose 1 to {MAX_STEPS}.")
-    if not MIN_SECONDS <= seconds <= 60.0:
-        raise ConfigError(f"{seconds} s is out of range; choose {MIN_SECONDS} to 60 seconds.")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise ConfigError(
+            f"{seconds} s is out of range; choose {MIN_SECONDS} to {MAX_SECONDS:g} seconds."
+        )
     if not 0.0 <= guidance <= 30.0:
         raise ConfigError(f"Guidance {guidance} is out of range; choose 0 to 30.")

@@ -8,6 +8,7 @@ from app.figures.style import FAINT, FULL, INK, QUANTIZED, empty_figure, styled
 from app.run_tables import fd_change_pct
 from app.shipped_scores import PresetScore, ShippedScores
 from ptq.metrics.inference import MARGIN_PCT
+from ptq.metrics.paired_banks import Estimator
 from ptq.report import Report
 
 _TITLE = "Fréchet distance against full precision"
@@ -88,7 +89,8 @@ def _add_own(figure: go.Figure, report: Report) -> str | None:
     change = None if fd is None else fd_change_pct(fd)
     if fd is None or change is None:
         return None
-    remark = f"n = {fd.n}" + (", too few clips to resolve" if fd.ci95_pct is None else "")
+    few = ", too few clips to resolve" if fd.estimator == Estimator.PLUG_IN.value else ""
+    remark = f"n = {fd.n}{few}"
     name = f"this run: {report.plan.name}"
     low, high = fd.ci95_pct or (change, change)
     figure.add_trace(

@@ -112,7 +112,10 @@ class ApiHandlers:
         """
         if type(prompts) is not list:  # a program may send anything
             raise ConfigError("The prompts are one text; give a list of texts, one each clip pair.")
-        text = "\n".join(" ".join(str(prompt).split()) for prompt in prompts)
+        lines = [" ".join(str(prompt).split()) for prompt in prompts]
+        if "" in lines:  # left out, it would shift the pairs of the others
+            raise ConfigError(f"Prompt {lines.index('') + 1} is empty; leave it out of the list.")
+        text = "\n".join(lines)
         request = self._request(adm, text, preset, rules=rules, seed=seed, steps=steps)
         report: dict[str, Any] = json.loads(self._finish(request).report.to_json())
         return report

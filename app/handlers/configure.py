@@ -5,12 +5,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.budget import MEGABYTE, Budget
+from app.budget import MEGABYTE, Budget, own_rules
 from app.components.layer_grid import LayerEdit
 from app.components.notice import NoticeValue
 from app.handlers.explain import explained, warn
 from app.present import grid_value, plan_summary, rule_notice, word_notice
-from app.rule_edits import apply_edit, with_rounding
+from app.rule_edits import apply_edit, common_rounding, with_rounding
+from app.rules import preset_of, set_aside
 from app.workbench import Workbench
 from ptq.adms.registry import AdmState
 from ptq.config import format_rules
@@ -19,7 +20,8 @@ from ptq.presets import preset
 from ptq.prompts.vocabulary import unknown_words
 from ptq.scheme import Rounding
 
-Shown = tuple[Any, Any, Any, Any]  # notice, grid, summary, slider of sizes
+# Notice, grid, summary, method of rounding, way back to the preset, slider of sizes.
+Shown = tuple[Any, Any, Any, Any, Any, Any]
 
 # A hint while the visitor types need not read a book.
 _READ_CHARACTERS = 4000
@@ -57,11 +59,19 @@ class ConfigureHandlers:
         """Show what the rules do to every layer, or which line is wrong; the grid keeps then."""
         draft = self.workbench.draft(adm, rules)
         if draft.plan is None:
-            return rule_notice(draft.problems), gr.skip(), gr.skip(), gr.skip()
+            back = gr.Button(interactive=True)
+            return rule_notice(draft.problems), gr.skip(), gr.skip(), gr.skip(), back, gr.skip()
         layers, known = self.workbench.layers(adm), self.workbench.budget(adm)
         grid = grid_value(draft.plan, layers, None if known is None else known.sensitivity())
-        size = gr.Slider(**self.sizes(adm, rules))
-        return rule_notice(()), grid, plan_summary(draft.plan, layers), size
+        rounding = common_rounding(rules, layers)
+        return (
+            rule_notice(()),
+            grid,
+            plan_summary(draft.plan, layers),
+            gr.Radio(value=None if rounding is None else rounding.value),
+            gr.Button(interactive=preset_of(rules) is None),
+            gr.Slider(**self.sizes(adm, rules)),
+        )
 
     def sizes(self, adm: str, rules: str) -> dict[str, Any]:
         """What the slider of sizes shows beside some rules."""
@@ -75,9 +85,9 @@ class ConfigureHandlers:
         return budget_bounds(budget, plan.size_bytes(self.workbench.layers(adm)) / MEGABYTE)
 
     @explained
-    def choose_preset(self, name: str) -> str:
-        """Replace the rules by those of a preset."""
-        return format_rules(preset(name).rules)
+    def choose_preset(self, name: str, rules: str) -> str:
+        """Begin anew with the rules of a preset; a visitor's own are kept below as comments."""
+        return format_rules(preset(name).rules) + set_aside(own_rules(rules))
 
     @explained
     def choose_rounding(self, rules: str, rounding: str) -> str:
@@ -105,7 +115,7 @@ class ConfigureHandlers:
     def choose_adm(self, adm: str, rules: str, prompts: str) -> tuple[Any, ...]:
         """Show another model's layers, and sample it as it is normally sampled."""
         spec, limits = self.workbench.shelf.load(adm).spec, self.workbench.settings
-        longest = min(spec.max_seconds, limits.max_seconds)
+        longest = self.workbench.longest_s(adm)
         return (
             gr.Slider(value=min(spec.default_steps, limits.max_steps)),
             gr.Slider(value=spec.default_guidance),

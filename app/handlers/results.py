@@ -25,6 +25,7 @@ from app.study_request import DEFAULT_PRESET
 from app.workbench import Workbench
 from ptq.errors import PTQError
 
+_SHOWN = 15  # what of the tab shows a run
 _NO_MODEL = "The model of this run is not here any more."
 _NO_STATISTICS = "No calibration was needed: activations stay in float or are ranged on the fly."
 
@@ -50,10 +51,21 @@ class ResultsHandlers:
         return choices, table, *self.show_run(token, chosen)
 
     @explained
+    def return_to_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
+        """As ``open_tab``, but of a run that is shown already, its pair and layer stay."""
+        runs = self.workbench.runs(token)
+        if run_id not in [run.id for run in runs]:
+            return self.open_tab(token, run_id)
+        choices = gr.Dropdown(choices=[(run.title, run.id) for run in runs])
+        table = runs_table(self.workbench.jobs(token), runs)
+        return choices, table, *[gr.skip()] * _SHOWN
+
+    @explained
     def show_run(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """Everything about one run."""
         if run_id is None:
-            return gr.Column(visible=False), distances(self._scores(None), None), *[gr.skip()] * 13
+            hidden = [gr.skip()] * (_SHOWN - 2)
+            return gr.Column(visible=False), distances(self._scores(None), None), *hidden
         run = self.workbench.run(token, run_id)
         pairs = [(pair.prompt, index) for index, pair in enumerate(run.report.pairs)]
         return (

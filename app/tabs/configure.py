@@ -10,7 +10,6 @@ from app.components.layer_grid import LayerGrid
 from app.components.notice import Notice
 from app.handlers.configure import ConfigureHandlers
 from app.present import adm_title
-from app.settings import Settings
 from app.study_request import (
     DEFAULT_CALIBRATION_PROMPTS,
     DEFAULT_CALIBRATION_STATES,
@@ -22,6 +21,7 @@ from app.study_request import (
 )
 from app.suggestions import starting_prompts, suggestions
 from app.tabs.wiring import LATEST, QUIET
+from app.workbench import Workbench
 from ptq.config import format_rules
 from ptq.presets import PRESETS, preset
 from ptq.scheme import Rounding
@@ -68,7 +68,7 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
         with gr.Column(scale=3, min_width=320):
             adm, prompts, words = _build_sounds(handlers)
         with gr.Column(scale=2, min_width=300):
-            sampling = _build_sampling(handlers.workbench.settings)
+            sampling = _build_sampling(handlers.workbench, adm.value)
     gr.Markdown(
         "## Bits\nStart from a preset, then change single layers in the table, or write rules: "
         "each line says what happens to the layers that its pattern names.",
@@ -76,7 +76,7 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
     )
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
-            chosen, rules, problem = _build_rules()
+            chosen, back, rules, problem = _build_rules()
             rounding, budget = _build_methods(handlers, adm.value, rules.value)
         with gr.Column(scale=2, min_width=300):
             summary = FactTable(elem_id="plan-summary")
@@ -84,10 +84,12 @@ def build_configure(handlers: ConfigureHandlers) -> ConfigureTab:
                 gr.Markdown(_GLOSSARY, elem_classes="glossary")
     grid = LayerGrid(elem_id="grid")
     go = gr.Button("Next: run it", variant="primary", elem_id="go")
-    shown = [problem, grid, summary, budget]
+    shown = [problem, grid, summary, rounding, back, budget]
     seed, steps, guidance, seconds, *calibration = sampling
     rules.change(handlers.check_rules, [adm, rules], shown, **LATEST)
-    chosen.input(handlers.choose_preset, chosen, rules, **LATEST)
+    # A radio button that is on cannot be pressed again: the way back needs one of its own.
+    for begin in (chosen.input, back.click):
+        begin(handlers.choose_preset, [chosen, rules], rules, **LATEST)
     rounding.input(handlers.choose_rounding, [rules, rounding], rules, **LATEST)
     budget.release(handlers.replan, [adm, rules, budget], rules, **LATEST)
     # The grid itself sends one edit after the other.
@@ -117,7 +119,7 @@ def _build_sounds(
         elem_id="adm",
     )
     prompts = gr.Textbox(
-        starting_prompts(),
+        starting_prompts(handlers.workbench.settings.max_prompts),
         label="Prompts",
         info=f"One a line, at most {handlers.workbench.settings.max_prompts}. Each becomes a pair.",
         lines=4,
@@ -130,7 +132,9 @@ def _build_sounds(
     return adm, prompts, words
 
 
-def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
+def _build_sampling(workbench: Workbench, adm: str | None) -> tuple[gr.components.Component, ...]:
+    settings = workbench.settings
+    longest = settings.max_seconds if adm is None else workbench.longest_s(adm)
     seed = gr.Number(
         0, label="Seed", info="The starting noise. The same seed gives the same pair.", precision=0
     )
@@ -147,8 +151,8 @@ def _build_sampling(settings: Settings) -> tuple[gr.components.Component, ...]:
     )
     seconds = gr.Slider(
         0.64,
-        settings.max_seconds,
-        min(5.12, settings.max_seconds),
+        longest,
+        min(5.12, longest),
         step=0.64,
         label="Length of a clip, seconds",
     )
@@ -192,13 +196,17 @@ def _build_calibration() -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox]:
     return strategy, states, covering
 
 
-def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
+def _build_rules() -> tuple[gr.Radio, gr.Button, gr.Textbox, Notice]:
     chosen = gr.Radio(
         list(PRESETS),
         value=DEFAULT_PRESET,
         label="Preset",
-        info="fp changes nothing; w4a8 means 4-bit weights and 8-bit activations.",
+        info="The rules begin as these. fp changes nothing; w4a8 means 4-bit weights and 8-bit "
+        "activations.",
         elem_id="preset",
+    )
+    back = gr.Button(
+        "Back to the preset's rules", size="sm", interactive=False, elem_id="back-to-preset"
     )
     rules = gr.Textbox(
         format_rules(preset(DEFAULT_PRESET).rules),
@@ -209,7 +217,7 @@ def _build_rules() -> tuple[gr.Radio, gr.Textbox, Notice]:
         elem_id="rules",
     )
     problem = Notice(elem_id="rule-problem")
-    return chosen, rules, problem
+    return chosen, back, rules, problem
 
 
 def _build_methods(

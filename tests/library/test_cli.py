@@ -194,6 +194,14 @@ def test_study_report_and_compare(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert compared["plans"] == ["fp", "w4a16"]
     size = compared["figures"]["size (MB)"]
     assert size["second"] < size["first"]
+    assert compared["differ"] == []
+    assert compared["figures"]["pairs"] == {"first": 1, "second": 1}
+    options = (*SMALL[:4], "--seed", "1", "--from", str(prompts), "--preset", "fp")
+    assert main(["study", "tiny", *options, "--out", str(tmp_path / "other")]) == 0
+    (other,) = (tmp_path / "other").glob("*/report.json")
+    capsys.readouterr()
+    assert main(["compare", str(runs["fp"]), str(other.parent)]) == 0
+    assert "The runs differ in the seed, too:" in capsys.readouterr().out
     assert main(["report", str(runs["fp"])]) == 0
     assert capsys.readouterr().out.startswith("# tiny: fp")
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is first imported
 
 from tests.page.components_site import Site, build, opened, write_tones
-from tests.page.page_site import Server, running_page
+from tests.page.page_site import Server, open_page, running_page
 
 _PROBE = Path(__file__).with_name("probe.js")
 _GRADIO_WARNINGS = (
@@ -103,3 +103,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The whole page with the embedded ADM and a tiny one."""
     with running_page(tmp_path_factory.mktemp("page")) as site:
         yield site
+
+
+@pytest.fixture
+def visitor(browser: Browser, server: Server) -> Iterator[Page]:
+    """A visitor who has never been here."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.add_init_script(path=_PROBE)
+    yield open_page(context, server)
+    context.close()

@@ -13,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from playwright.sync_api import BrowserContext, Page, expect
 
 from ptq.adms.registry import ADMS_FOLDER
 from tests.tiny_adm import write_tiny_audioldm
@@ -76,3 +77,16 @@ def running_page(folder: Path) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait(30)
+
+
+def open_page(context: BrowserContext, server: Server, theme: str = "light") -> Page:
+    """A tab of a visitor who has never been here, but for what the context remembers."""
+    page = context.new_page()
+    page.goto(f"{server.url}?__theme={theme}", wait_until="domcontentloaded")
+    expect(page.get_by_role("tab", name="Listen", exact=True)).to_be_visible()
+    return page
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Turn to a tab of the page."""
+    page.get_by_role("tab", name=name, exact=True).click()

@@ -35,8 +35,9 @@ def test_a_program_runs_a_study_and_hears_a_pair(server: Server) -> None:
     assert all(sound.startswith(b"fLaC") for sound in sounds)
     assert pair["reference"] != pair["quantized"]
     assert pair["paired"]["latent_sqnr_db"] > 0
-    with pytest.raises(AppError, match="prompt"):
-        client.predict(prompts=[], **asked, api_name="/study")
+    for prompts, said in (([], "no prompt yet"), (["a dog barks", " "], "Prompt 2 is empty")):
+        with pytest.raises(AppError, match=said):
+            client.predict(prompts=prompts, **asked, api_name="/study")
 
 
 def _fetched(url: str) -> bytes:

@@ -1,19 +1,16 @@
 """The whole page in a real browser, against ``python app.py`` with a real ADM."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.page.page_site import EMBEDDED, ROOT, Server
+from tests.page.page_site import ROOT, Server, open_page, open_tab
 
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = ROOT / "screenshots"
 RUN_MS = 90_000
-PROBE = Path(__file__).with_name("probe.js")
 READABLE = 4.5  # WCAG's ratio for text
 # The least contrast of a figure's text with what the page shows behind its transparent ground.
 CONTRAST = """
@@ -34,26 +31,6 @@ figure => {
 }
 """
 FIGURES = ("spectrograms", "steps", "sizes", "activations", "distances")
-
-
-@pytest.fixture
-def visitor(browser: Browser, server: Server) -> Iterator[Page]:
-    """A visitor who has never been here."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.add_init_script(path=PROBE)
-    yield opened(context, server)
-    context.close()
-
-
-def opened(context: BrowserContext, server: Server, theme: str = "light") -> Page:
-    page = context.new_page()
-    page.goto(f"{server.url}?__theme={theme}", wait_until="domcontentloaded")
-    expect(page.get_by_role("tab", name="Listen", exact=True)).to_be_visible()
-    return page
-
-
-def open_tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def configure(page: Page, *, steps: int, seed: int, prompts: str = "a dog barks") -> None:
@@ -81,6 +58,18 @@ def start(page: Page) -> Locator:
     return page.locator("#bar .job-bar")
 
 
+def look_at_another_pair_and_come_back(visitor: Page) -> None:
+    caption = visitor.locator("#player .caption")
+    visitor.locator("#pair input").click()
+    visitor.get_by_role("option", name="rain falls").click()
+    expect(caption).to_contain_text("rain falls")
+    open_tab(visitor, "Configure")
+    with visitor.expect_response(lambda response: "queue/data" in response.url):
+        open_tab(visitor, "Results")
+    expect(visitor.locator("#runs .fact-table")).to_have_attribute("data-rows", "1")
+    expect(caption).to_contain_text("rain falls")
+
+
 def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
     configure(visitor, steps=3, seed=1, prompts="a dog barks\nrain falls")
     bar = start(visitor)
@@ -102,6 +91,7 @@ def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
     for figure in FIGURES:
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
         assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
+    look_at_another_pair_and_come_back(visitor)
     visitor.locator("#coverage").get_by_text("What calibration covered").click()
     for figure in ("prompt-map", "range-coverage"):
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
@@ -121,31 +111,6 @@ def test_generate_play_switch_and_look(visitor: Page, server: Server) -> None:
         expect(visitor.locator(f"#{figure} .main-svg").first).to_be_visible()
         assert visitor.locator(f"#{figure}").evaluate(CONTRAST) >= READABLE, figure
     visitor.screenshot(path=SCREENSHOTS / "run-results-dark-1200.png", full_page=True)
-
-
-def test_a_budget_is_planned_and_a_point_of_the_front_opens_as_a_plan(visitor: Page) -> None:
-    open_tab(visitor, "Configure")
-    rules = visitor.locator("#rules textarea")
-    visitor.get_by_label("fp", exact=True).check()
-    expect(rules).not_to_have_value(re.compile("gptq"))
-    visitor.get_by_label("ptq4adm", exact=True).check()
-    expect(rules).to_have_value(re.compile("gptq"))
-    before, summary = rules.input_value(), visitor.locator("#plan-summary .fact-table")
-    size = summary.inner_text()
-    box = visitor.get_by_label("number input for Budget, megabytes of all layers")
-    box.fill(box.get_attribute("min") or "")
-    box.press("Tab")
-    expect(rules).to_have_value(re.compile(f"^# within .*{re.escape(before)}$", re.DOTALL))
-    expect(summary).not_to_have_text(size)
-    visitor.locator("#rounding").get_by_label("nearest", exact=True).check()
-    expect(rules).not_to_have_value(re.compile("gptq"))
-    planned = rules.input_value()
-    open_tab(visitor, "Results")
-    expect(visitor.locator("#front .main-svg").first).to_be_visible()
-    visitor.locator("#open-point").click()
-    expect(rules).to_be_visible()
-    expect(rules).not_to_have_value(planned)
-    expect(rules).to_have_value(re.compile("^# within"))
 
 
 def test_the_gallery_plays_at_once_and_follows_the_choice(visitor: Page) -> None:
@@ -189,7 +154,7 @@ def test_two_visitors_take_turns_and_see_their_own_runs_only(
     browser: Browser, server: Server
 ) -> None:
     contexts = [browser.new_context(), browser.new_context()]
-    first, second = (opened(context, server) for context in contexts)
+    first, second = (open_page(context, server) for context in contexts)
     bars = []
     for seed, page in enumerate((first, second), start=10):
         configure(page, steps=500, seed=seed)
@@ -209,7 +174,7 @@ def test_two_visitors_take_turns_and_see_their_own_runs_only(
 
 def test_a_full_queue_says_so_and_loses_nothing(browser: Browser, server: Server) -> None:
     contexts = [browser.new_context() for _ in range(3)]
-    pages = [opened(context, server) for context in contexts]
+    pages = [open_page(context, server) for context in contexts]
     for seed, page in enumerate(pages, start=20):
         configure(page, steps=500, seed=seed)
         bar = start(page)
@@ -242,48 +207,13 @@ def test_results_follow_the_run_that_ends_while_they_are_open(visitor: Page) -> 
         expect(visitor.locator("#paired .fact-table")).to_have_attribute("data-rows", str(rows))
 
 
-def test_a_bad_rule_names_its_line_and_an_edit_becomes_a_rule(visitor: Page) -> None:
-    open_tab(visitor, "Configure")
-    rules, problem = visitor.locator("#rules textarea"), visitor.locator("#rule-problem .notice")
-    visitor.locator("#preset").get_by_label("w8a8", exact=True).check()
-    expect(rules).to_have_value(re.compile(r"^denoiser\.\* = w8a8"))
-    good = rules.input_value()
-    rules.fill(f"{good}denoiser.* = w99\n")
-    expect(problem).to_have_attribute("data-tone", "error")
-    expect(problem).to_contain_text(f"Line {len(good.splitlines()) + 1}")
-    rules.fill(good)
-    expect(problem).to_be_hidden()
-    weights = visitor.locator("#grid .row .weights select")
-    expect(weights.first).to_have_value("8")
-    weights.first.select_option("4")
-    expect(rules).to_have_value(re.compile(r"^[\w.]+ = w4 .*optional\n"))
-    expect(weights.first).to_have_value("4")
-
-
-def test_the_suggestions_and_the_words_that_nobody_knows(visitor: Page, server: Server) -> None:
-    open_tab(visitor, "Configure")
-    prompts, words = visitor.locator("#prompts textarea"), visitor.locator("#words .notice")
-    before, texts = prompts.input_value(), visitor.locator("#suggestions .text")
-    picked = [texts.nth(i).text_content() or "" for i in range(2)]
-    with visitor.expect_request(lambda request: picked[1] in (request.post_data or "")):
-        # Two clicks before anything can answer the first.
-        texts.evaluate_all("buttons => buttons.slice(0, 2).forEach(button => button.click())")
-    expect(prompts).to_have_value("\n".join([before, *picked]))
-    prompts.fill("a dog barcks ${alert(1)} <b>")
-    if server.adm == EMBEDDED:
-        expect(words).to_contain_text("barcks")
-        expect(words).to_contain_text("a dog barking")
-    else:
-        expect(words).to_be_hidden()  # nobody knows which words a local model has heard
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_every_tab_fits_in_both_themes(
     browser: Browser, server: Server, theme: str, width: int
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844})
-    page = opened(context, server, theme)
+    page = open_page(context, server, theme)
     SCREENSHOTS.mkdir(exist_ok=True)
     for name in ("Listen", "Configure", "Run", "Results"):
         open_tab(page, name)
