@@ -1,6 +1,7 @@
 """What calibration covers: prompts on a map, and each layer's range."""
 
 import html
+import math
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
@@ -73,5 +74,7 @@ def range_coverage(shares: Mapping[str, float], random: Mapping[str, float]) -> 
         )
     styled(figure, title=_TITLE_RANGES, height=360)
     figure.update_xaxes(title_text="layer, in the order of the network")
-    figure.update_yaxes(title_text="% of the peak", range=[0, 105])
+    # What tells the two apart lies in the last percents: the axis begins below the worst layer.
+    least = 10.0 * math.floor(10.0 * min((*shares.values(), *random.values(), 0.9)))
+    figure.update_yaxes(title_text="% of the peak", range=[least, 100.0 + 0.05 * (100.0 - least)])
     return figure

@@ -45,6 +45,7 @@ def test_ranges_are_per_cent_of_the_peak_or_said_to_be_unmeasured() -> None:
     figure = range_coverage(shares, {"denoiser.a": 0.25, "denoiser.b": 0.75})
     assert [list(trace.y) for trace in figure.data] == [[25.0, 75.0], [50.0, 100.0]]
     assert [list(trace.x) for trace in figure.data] == [[1, 2], [1, 2]]
+    assert figure.layout.yaxis.range[0] == 20.0, "it begins below the worst layer"
     assert list(range_coverage(shares, {}).data[1].y) == [50.0, 100.0], "runs of earlier versions"
     assert "Not measured" in range_coverage({}, {}).layout.annotations[0].text
 
