@@ -16,6 +16,7 @@ from ptq.report_markdown import table
 
 Rows = Sequence[Mapping[str, Any]]
 _AWARE = "activation-aware"
+_MEASURES = {"prediction_sqnr_db": "prediction", "latent_sqnr_db": "latents"}
 _REACH = {
     "range_mean": "of the peaks met",
     "range_least": "of the worst layer's",
@@ -153,20 +154,19 @@ def reach_of(rows: Rows) -> Iterator[dict[str, Any]]:
 
 
 def show_effects(effects: Rows) -> None:
-    """Print the table of effects."""
-    cells = [
-        (
-            effect["plan"],
-            effect["ours"],
-            effect["base"],
-            effect["measure"],
-            f"{effect['gain_db']:+.2f} dB",
-            f"{effect['ci95_db'][0]:+.2f} … {effect['ci95_db'][1]:+.2f}",
-            str(effect["seeds"]),
-        )
-        for effect in effects
-    ]
-    print(table(("plan", "ours", "against", "measure", "gain", "95 % interval", "seeds"), cells))
+    """Print the table of effects: a row for what is compared, a column for a plan's measure."""
+    columns = list(dict.fromkeys((e["plan"], e["measure"]) for e in effects))
+    found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for effect in effects:
+        # Added to zero, a rounded -0 loses its sign.
+        mean, low, high = (round(v, 1) + 0.0 for v in (effect["gain_db"], *effect["ci95_db"]))
+        cell = f"{mean:+.1f} ({low:+.1f} … {high:+.1f})"
+        row = found.setdefault((effect["ours"], effect["base"]), {})
+        row[effect["plan"], effect["measure"]] = cell
+    header = ("calibrated on", "against", *(f"{plan}: {_MEASURES[m]}" for plan, m in columns))
+    rows = [(*pair, *(row.get(column, "") for column in columns)) for pair, row in found.items()]
+    print(f"Gains in dB, of {', '.join(sorted({str(e['seeds']) for e in effects}))} seeds")
+    print(table(header, rows))
 
 
 def show_reach(reach: Rows) -> None:

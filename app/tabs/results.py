@@ -11,6 +11,7 @@ from app.components.notice import Notice
 from app.handlers.navigate import close_coverage
 from app.handlers.results import ResultsHandlers
 from app.tabs.wiring import LATEST, QUIET
+from ptq.scheme import MAX_TIMESTEP_BUCKETS
 
 _SAVE = "() => setTimeout(() => document.querySelector('#download-file')?.click(), 300)"
 _DISTANCE = """
@@ -117,9 +118,10 @@ def _build_activations() -> tuple[gr.Dropdown, gr.Slider, gr.Plot]:
     )
     with gr.Row():
         site = ChoiceList([], label="Layer", elem_id="site")
+        # Gradio asks these bounds when it has forgotten those of a visitor's session.
         bucket = gr.Slider(
             1,
-            10,
+            MAX_TIMESTEP_BUCKETS,
             1,
             step=1,
             label="Part of the denoising",
