@@ -57,7 +57,7 @@ CALIBRATIONS = {
     "large": CalibrationSettings(prompts=32, states=256),
     "small": CalibrationSettings(strategy="uniform", prompts=4, states=40, covering=False),
 }
-_SEED, _BATCH = 500, 8
+_SEED = 500
 
 
 def main() -> None:

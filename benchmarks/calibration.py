@@ -88,7 +88,7 @@ def main() -> None:
     show_effects(list(effects_of(rows)))
     print(f"The control is the same, number for number, in all its cells: {control_is_alike(rows)}")
     show_reach(list(reach_of(rows)))
-    show_corners(corners)
+    show_corners([row for row in corners if row["clips"] == arguments.clips])
     print(_write(what, rows, corners))
 
 

@@ -22,10 +22,11 @@ from assets.recipe.gallery import default_calibration, plan_of, quantized_copy
 from benchmarks.allocations import allocator_of, rebuilt
 from benchmarks.clips import BLOCK, SETTINGS
 from benchmarks.presets import PlanBench, fd_cells, finished_rows, show_notes
-from benchmarks.records import write_results
+from benchmarks.records import texts_hash, write_results
 from benchmarks.sizes import denoiser_bytes, denoiser_reduction_pct, size_of, values_of
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import device_name
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.banks import ear_id
 from ptq.config import QuantConfig, parse_rules
@@ -123,9 +124,8 @@ def main() -> None:
     adm, ear = load_adm(find_adm(arguments.adm)), find_ear()
     if not isinstance(ear, Ear):
         raise SystemExit(f"Methods are scored with the shipped ear: {ear}")
-    prompts = draw_suite(
-        Suite.FINAL, max(arguments.pairs, arguments.many), FRESH, lexicon_of(adm.id)
-    )
+    most = max(arguments.pairs, arguments.many)
+    prompts = draw_suite(Suite.FINAL, most, FRESH, lexicon_of(adm.id))
     configs = methods(allocated(adm))
     wanted = arguments.methods or list(configs)
     if unknown := sorted(set(wanted) - set(configs)):
@@ -145,6 +145,7 @@ def main() -> None:
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
         **{"pairs": arguments.pairs, "many": arguments.many},
         "settings": {**asdict(SETTINGS), "seed": FRESH},
+        **{"texts": texts_hash(prompt.text for prompt in prompts), "device": device_name()},
     }
     rows = {
         name: row

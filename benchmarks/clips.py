@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from benchmarks.cores import usable_cores
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.placed import accelerator, placed
 from ptq.adms.sampling import SamplingSettings
@@ -86,7 +86,7 @@ class ClipBank:
     def _generate(self, missing: int) -> None:
         # Two processes of one thread are faster than one of two, which wait for each other.
         spawn, n = multiprocessing.get_context("spawn"), len(self.prompts)
-        count = min(len(os.sched_getaffinity(0)), -(-missing // _BATCH))
+        count = min(usable_cores(), -(-missing // _BATCH))
         workers = [spawn.Process(target=self.work, args=(i, count)) for i in range(count)]
         for worker in workers:
             worker.start()

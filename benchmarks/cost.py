@@ -10,7 +10,6 @@ takes to measure sensitivities anew stands beside it. What is finished is kept.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import numpy as np
 from app.handlers.configure import ConfigureHandlers
 from app.settings import Settings
 from app.workbench import Workbench
+from benchmarks.cores import usable_cores
 from benchmarks.cost_case import Case
 from benchmarks.records import earlier, write_results
 from ptq.adms.loading import load_adm
@@ -65,8 +65,7 @@ def main() -> None:
     parser.add_argument("--adm", default="mini-audioldm")
     arguments = parser.parse_args()
     model = load_adm(find_adm(arguments.adm)).source_hash
-    cores = len(os.sched_getaffinity(0))
-    what = {"adm": arguments.adm, "model": model, "cores": cores, "memory": "by stage"}
+    what = {"adm": arguments.adm, "model": model, "cores": usable_cores(), "memory": "by stage"}
     known = earlier("cost", what)
     rows, whole = list(known.get("rows", [])), dict(known.get("whole", {}))
     for case in CASES:

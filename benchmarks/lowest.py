@@ -4,7 +4,8 @@ Each method is a ladder of plans of fewer and fewer bits. The lowest plan that p
 is found by bisection on suite A: few pairs, and limits that were fixed before anything was
 measured on this suite. Those plans alone are then scored on suite B, with the prompts, noise and
 banks of ``benchmarks.claim``. A method whose plan fails there is asked again one rung higher, at
-most twice (``--climb``), and verdicts are corrected for all that was asked (Holm). Bits count all
+most twice (``--climb``). Verdicts are corrected for all that was asked (Holm), and what fails by
+that has failed. Bits count all
 that is stored for the denoiser, scales and norms included. Finished probes and plans are kept.
 """
 
@@ -21,10 +22,11 @@ from benchmarks.clips import SETTINGS
 from benchmarks.ladders import METHODS, climbing, ladder, lowest
 from benchmarks.paired_gate import MAX_MEDIAN, MAX_TENTH, SUITE_SEED, Gate
 from benchmarks.presets import PlanBench, fd_cells, show_notes
-from benchmarks.records import earlier, write_results
+from benchmarks.records import earlier, texts_hash, write_results
 from benchmarks.sizes import denoiser_bytes
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import device_name
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.banks import ear_id
 from ptq.config import QuantConfig
@@ -65,11 +67,8 @@ def main() -> None:
         name: found.lowest(name, Gate(bench=benches[name], pairs=arguments.probe_pairs))
         for name in arguments.methods
     }
-    for name, low in lows.items():
-        for rung, config in enumerate(climbing(ladder(name, adm), low, arguments.climb)):
-            if found.score(name, rung, config, benches[name]):
-                break
-    show(found.finish())
+    plans = {name: climbing(ladder(name, adm), low, arguments.climb) for name, low in lows.items()}
+    show(found.climb(plans, benches))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +83,12 @@ class Results:
     @classmethod
     def of(cls, adm: AudioDiffusionModel, ear: Ear, pairs: int, probe_pairs: int) -> "Results":
         """Those of an earlier run with the same model, ear, prompts and settings, or none."""
+        suites = (Suite.FINAL, pairs, FRESH), (Suite.EXPLORATION, probe_pairs, SUITE_SEED)
+        lexicon = lexicon_of(adm.id)
+        drawn = [prompt for suite in suites for prompt in draw_suite(*suite, lexicon)]
         what = {
             **{"adm": adm.id, "model": adm.source_hash, "ear": ear_id(ear)},
+            **{"texts": texts_hash(prompt.text for prompt in drawn), "device": device_name()},
             **{"n": pairs, "n_probe": probe_pairs, "seed": FRESH, "seed_probe": SUITE_SEED},
             "limits": [MAX_MEDIAN, MAX_TENTH, MIN_TEXT_SCORE_PCT],
             "settings": asdict(SETTINGS),
@@ -109,6 +112,28 @@ class Results:
             print(known, flush=True)
         return bool(known["passed"])
 
+    def climb(
+        self,
+        plans: Mapping[str, Sequence[QuantConfig | None]],
+        benches: Mapping[str, PlanBench],
+    ) -> list[dict[str, Any]]:
+        """Score the plans of each method upwards, until one holds among all that were scored.
+
+        Args:
+            plans: From each method's lowest on.
+            benches: Score them on B.
+        """
+        before: list[tuple[str, int]] | None = None
+        asked: list[tuple[str, int]] = []
+        while asked != before:  # what is asked of one method takes certainty from the others
+            before = asked
+            for method, rungs in plans.items():
+                for rung, config in enumerate(rungs):
+                    if self.score(method, rung, config, benches[method]):
+                        break
+            asked = [(row["method"], row["rung"]) for row in self.rows]
+        return self.rows
+
     def score(self, method: str, rung: int, config: QuantConfig | None, final: PlanBench) -> bool:
         """Score a plan on B, once; a method that has none keeps a row without.
 
@@ -119,7 +144,7 @@ class Results:
             final: Scores on B.
 
         Returns:
-            Whether the method has its answer, before any correction.
+            Whether the method has its answer, after correction for all rows so far.
         """
         plan = None if config is None else resolve_plan(config, layers_of(self.adm))
         asked = {"method": method, "rung": rung, "clips": plan and final.clips_name(plan)}
@@ -129,8 +154,8 @@ class Results:
             others = [r for r in self.rows if r["method"] != method or r["rung"] < rung]
             known = {**asked, **({} if config is None else self._scores(config, final))}
             self.rows[:] = [*others, known]
-            self._write()
-        return config is None or known.get("verdict") == Verdict.NON_INFERIOR.value
+            self._correct()
+        return config is None or bool(known.get("holds"))
 
     def _scores(self, config: QuantConfig, final: PlanBench) -> dict[str, Any]:
         layers = layers_of(self.adm)
@@ -145,15 +170,14 @@ class Results:
             **final.scores(full, second, bank),
         }
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Correct the verdicts for their number."""
+    def _correct(self) -> None:
+        """Correct the verdicts for their number, and write."""
         resolved = [row for row in self.rows if row.get("ci95_pct") is not None]
         adjusted = holm([p_value(row) for row in resolved])
         for row, p in zip(resolved, adjusted, strict=True):
             row["holm_p"] = p
             row["holds"] = row["verdict"] == Verdict.NON_INFERIOR.value and p < 0.05
         self._write()
-        return self.rows
 
     def _write(self) -> None:
         write_results("lowest", {**self.what, "probes": self.probes, "rows": self.rows})

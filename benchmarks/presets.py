@@ -76,6 +76,7 @@ def main() -> None:
         "n": arguments.pairs,
         "settings": {**asdict(SETTINGS), "seed": SEED},
         "prompts": [prompt.text for prompt in prompts],
+        "device": device_name(),
     }
     rows = finished_rows("presets", what, bench)
     for name in arguments.presets:

@@ -1,7 +1,8 @@
 """The raw figures of a table, written after every step so that an interrupted script resumes."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def earlier(name: str, what: Mapping[str, Any]) -> dict[str, Any]:
             " anew."
         )
     return found
+
+
+def texts_hash(texts: Iterable[str]) -> str:
+    """Hash of prompts: a seed alone does not say what a later grammar draws from it."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def write_results(name: str, value: Mapping[str, Any]) -> Path:

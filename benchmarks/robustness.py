@@ -8,7 +8,7 @@ Finished conditions are kept: an interrupted run resumes.
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from benchmarks.pair_figures import DRIFTS, pair_figures, summary
 from benchmarks.records import earlier, write_results
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import device_name
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.adms.sampling import SamplingSettings
 from ptq.adms.tiling import TiledModel
@@ -89,10 +90,13 @@ def main() -> None:
         **{"adm": adm.id, "model": adm.source_hash, "ear": ear.sha256, "plans": plans},
         **{"prompts": arguments.prompts, "seed": _SEED},
         "calibration": bench.calibration.manifest.sha256,
+        **{"settings": asdict(SETTINGS), "device": device_name()},
     }
     rows = list(earlier("robustness", what).get("rows", []))
     for condition in conditions(arguments.prompts, adm.id):
-        if not any(row["condition"] == condition.name for row in rows):
+        asked = {"condition": condition.name, "prompts": list(condition.prompts)}
+        if not any(asked.items() <= row.items() for row in rows):
+            rows = [row for row in rows if row["condition"] != condition.name]
             rows += bench.rows(condition)
             write_results("robustness", {**what, "rows": rows})
     path = write_results("robustness", {**what, "rows": rows})

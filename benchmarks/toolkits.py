@@ -25,12 +25,13 @@ from benchmarks.clips import CACHE, SETTINGS, ClipBank
 from benchmarks.denoiser_calls import ENDS, calls_of
 from benchmarks.onnx_denoiser import onnx_denoiser
 from benchmarks.presets import PlanBench, fd_cells, show_notes
-from benchmarks.records import earlier, write_results
+from benchmarks.records import earlier, texts_hash, write_results
 from benchmarks.sizes import bytes_beside, denoiser_bytes
 from benchmarks.toolkit_weights import TOOLKITS, stored_by, with_weights
 from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import layers_of
 from ptq.adms.loading import load_adm
+from ptq.adms.placed import device_name
 from ptq.adms.registry import find_adm, lexicon_of
 from ptq.allocate import Allocation, Allocator
 from ptq.banks import ear_id
@@ -67,6 +68,8 @@ def main() -> None:
         **{"n": arguments.pairs, "settings": {**asdict(SETTINGS), "seed": FRESH}},
         "sensitivities": sensitivities_of(adm).sha256,
         "calibration": bench.calibration.manifest.sha256,
+        "texts": texts_hash(prompt.text for prompt in prompts),
+        "device": device_name(),
     }
     rows = list(earlier("toolkits", what).get("rows", []))
     for toolkit in arguments.toolkits:
@@ -97,7 +100,10 @@ def _tried(contest: "Contest", toolkit: str, version: str) -> list[dict[str, Any
 
 
 def recipe(toolkit: str) -> str:
-    """Hash of how a toolkit is called, and for which layers: its rows are of that and no other."""
+    """Hash of the function that calls a toolkit, and for which layers: its rows are of that.
+
+    What the function calls in its turn is not looked at: move the rows away after changing that.
+    """
     called = onnx_denoiser if toolkit == ONNX else TOOLKITS[toolkit]
     return hashlib.sha256(f"{inspect.getsource(called)}{ENDS}".encode()).hexdigest()[:8]
 

@@ -113,7 +113,8 @@ def _score(study: StudyContext, ear: Ear | str) -> _Scored:
     pairs = _pairs(study, banks)
     notes: tuple[str, ...] = ()
     if all(pair.paired.latent_sqnr_db is None for pair in pairs):
-        notes = ("latent_sqnr_db is absent: the latents of every pair are identical.",)
+        why = "latents of every pair are identical, or not finite (NaN)"
+        notes = (f"latent_sqnr_db is absent: the {why}.",)
     if isinstance(ear, str):
         absent = f"fd, text score and embedding metrics are absent: {ear}"
         return _Scored(pairs=pairs, notes=(absent, *notes))

@@ -109,6 +109,6 @@ class Generator:
             yield GeneratedClip(sample_id=sample_id, audio=audio, latents=steps[row])
 
     def _trim(self, samples: NDArray[np.float32], seconds: float) -> AudioClip:
-        """A vocoder rounds up to whole frames; the clip has the length asked for."""
+        """A vocoder rounds up to whole frames; the clip ends where was asked, to a frame."""
         rate = self.adm.spec.sample_rate_hz
         return AudioClip(samples=samples[: round(seconds * rate)], sample_rate_hz=rate)

@@ -52,6 +52,8 @@ class LayerInfo:
         split: input channel at which the hidden half of a concatenated input ends, if it has one.
         idle: whether generation never runs it, so that only its weights can be quantized.
         grouped: whether it is a convolution whose outputs see a part of the input channels each.
+        weight_float_bits: what a weight takes that is kept, 32 where 16 would not hold it exactly.
+        bias_float_bits: what a value of the bias takes, likewise.
     """
 
     name: str
@@ -63,6 +65,8 @@ class LayerInfo:
     split: int | None = None
     idle: bool = False
     grouped: bool = False
+    weight_float_bits: int = FLOAT_BITS
+    bias_float_bits: int = FLOAT_BITS
 
     @property
     def part(self) -> str:
@@ -101,14 +105,15 @@ class LayerSpec:
         """Return the bits that weights, scales and zero points take in a packed file."""
         weight = self.scheme.weight
         if weight is None:
-            return info.parameters * FLOAT_BITS
+            return info.parameters * info.weight_float_bits
         per_scale = SCALE_BITS + (0 if weight.symmetric else weight.bits)
         codes = info.parameters * weight.bits + prod(scale_shape(weight, info)) * per_scale
         return codes + _float_values(weight, info) * FLOAT_BITS
 
     def bytes_stored(self, info: LayerInfo) -> int:
-        """Return the bytes of the whole layer: as packed, and fp16 for all that is kept."""
-        return -(-self.weight_bits_stored(info) // 8) + info.bias_parameters * FLOAT_BITS // 8
+        """Return the bytes of the whole layer: as packed, and floats for all that is kept."""
+        bias = info.bias_parameters * info.bias_float_bits // 8
+        return -(-self.weight_bits_stored(info) // 8) + bias
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON values."""

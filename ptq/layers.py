@@ -7,10 +7,12 @@ and is replaced under all. A part that is itself a layer has no path and is left
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ptq.errors import LayerError
 from ptq.layer_spec import LayerInfo, LayerKind
+from ptq.scheme import FLOAT_BITS
 from ptq.sites import AttentionProbabilities, is_idle
 from ptq.spelling import nearest_layers
 from ptq.weights import row_length
@@ -126,6 +128,12 @@ def _tied(a: nn.Module, b: nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(ours[key] is theirs[key] for key in ours)
 
 
+def float_bits(values: Tensor) -> int:
+    """Return what a value takes in a file: 16 bits where these hold every one exactly, else 32."""
+    values = values.detach()
+    return FLOAT_BITS if torch.equal(values.half().to(values.dtype), values) else 2 * FLOAT_BITS
+
+
 def _describe(name: str, module: nn.Module, kind: LayerKind, split: int | None) -> LayerInfo:
     if not kind.has_weight:
         return LayerInfo(name=name, kind=kind)
@@ -143,6 +151,8 @@ def _describe(name: str, module: nn.Module, kind: LayerKind, split: int | None) 
         row=row_length(shape, kind, groups),
         parameters=weight.numel(),
         bias_parameters=bias.numel() if isinstance(bias, Tensor) else 0,
+        weight_float_bits=float_bits(weight),
+        bias_float_bits=float_bits(bias) if isinstance(bias, Tensor) else FLOAT_BITS,
         idle=is_idle(module),
         grouped=groups > 1,
         split=split,

@@ -65,7 +65,7 @@ class QuantPlan:
         return sum(spec.scheme.weight_bits * info.parameters for spec, info in pairs) / weights
 
     def size_bytes(self, inventory: Sequence[LayerInfo], part: str | None = None) -> int:
-        """Return the bytes of all layers: packed weights, scales, zero points and fp16 the rest.
+        """Return the bytes of all layers: packed weights, scales, zero points, the rest in floats.
 
         Raises:
             ConfigError: when the inventory lacks a layer of the plan.

@@ -19,8 +19,12 @@ REPORT_NAME = "report.json"
 
 def damage(path: Path, error: Exception) -> str:
     """What to say of a file of a run that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return f"There is no {path}; name a folder that holds it, or run its study again."
+    # A finished study is taken as it is: one file less would not be noticed.
     return (
-        f"{path} cannot be read ({type(error).__name__}); delete it, and the study makes it again."
+        f"{path} cannot be read ({type(error).__name__}); delete it, and its run's {REPORT_NAME} if"
+        " there is one: the study makes both again."
     )
 
 

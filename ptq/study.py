@@ -1,5 +1,6 @@
 """A study: plan, calibrate, quantize, generate pairs, score, report."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -46,10 +47,13 @@ def share_full_precision(source: RunFolder, target: RunFolder) -> None:
         for path in sorted((source.path / bank).iterdir()):
             copy = target.file(bank, path.name)
             if not copy.exists():
+                # Under a name of its own until it is whole, for whoever stops or runs beside this.
+                partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
                 try:
-                    copy.hardlink_to(path)
+                    partial.hardlink_to(path)
                 except OSError:
-                    shutil.copy2(path, copy)
+                    shutil.copy2(path, partial)
+                partial.replace(copy)
 
 
 def run_study(

@@ -104,6 +104,8 @@ class StudyConfig:
                 f"A study needs 1 to {MAX_PROMPTS} prompts, got {len(self.prompts)}; "
                 "write one prompt a line."
             )
+        if self.batch_size < 1:
+            raise ConfigError(f"{self.batch_size} clips are no batch; sample 1 or more at once.")
         if self.seed < 0:
             raise ConfigError(f"The seed is {self.seed}; choose 0 or more.")
         check_sampling(steps=self.steps, seconds=self.seconds, guidance=self.guidance)

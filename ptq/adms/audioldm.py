@@ -33,6 +33,11 @@ from ptq.sites import mark_idle_
 transformers_logging.disable_progress_bar()
 diffusers_logging.disable_progress_bar()
 
+# What the libraries raise for a file that is missing, cut off, or fits another configuration.
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
 FAMILY = "audioldm"
 _MEL_FRAMES_PER_SECOND = 100
 _TEXT_INPUTS = ("input_ids", "attention_mask")
@@ -187,9 +192,10 @@ def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - transformers is untyped
 def _read(kind: Any, folder: Path, **options: Any) -> Any:  # noqa: ANN401 - as above
     try:
         return kind.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
+        what = str(error).partition("\n")[0]
         raise ModelError(
-            f"The component {folder.name!r} cannot be read from {folder.parent} ({error}); "
+            f"The component {folder.name!r} cannot be read from {folder.parent} ({what}); "
             "download the folder again."
         ) from error
 

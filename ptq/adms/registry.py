@@ -69,11 +69,17 @@ def local_folders(text: str) -> Mapping[str, Path]:
     """Parse ``name=folder`` entries separated by the platform's path separator.
 
     Raises:
-        ModelError: An entry has no proper name, a name stands twice, or a folder does not exist.
+        ModelError: An entry has no proper name or that of an embedded model, a name stands twice,
+            or a folder does not exist.
     """
-    found: dict[str, Path] = {}
+    found, embedded = dict[str, Path](), {card.id for card in _embedded()}
     for entry in filter(None, (part.strip() for part in text.split(os.pathsep))):
         name, folder = _local_folder(entry)
+        if name in embedded:
+            raise ModelError(
+                f"{LOCAL_VARIABLE} uses the name {name!r}, which is that of a model that ships; "
+                "give the folder another."
+            )
         if name in found:
             raise ModelError(
                 f"{LOCAL_VARIABLE} uses the name {name!r} twice; give each folder its own."

@@ -112,10 +112,14 @@ def test_exact_halves_take_two_bytes(tmp_path: Path) -> None:
     assert saved == pytest.approx(2 * (256 * 256 + 256), abs=100)
 
 
-def test_size_on_disk_follows_the_arithmetic(tmp_path: Path) -> None:
-    parts: Parts = {"denoiser": nn.Sequential(nn.Linear(512, 512, bias=False))}
+@pytest.mark.parametrize("rules", ["* = w3 g64", "denoiser.1 = keep\n* = w3 g64", "* = keep"])
+@pytest.mark.parametrize("halves", [False, True])
+def test_size_on_disk_follows_the_arithmetic(tmp_path: Path, rules: str, halves: bool) -> None:
+    parts: Parts = {"denoiser": nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 512))}
+    if halves:
+        parts["denoiser"].half().float()
     infos = inventory(parts)
-    plan = resolve_plan(QuantConfig(name="x", rules=parse_rules("* = w3 g64")), infos)
+    plan = resolve_plan(QuantConfig(name="x", rules=parse_rules(rules)), infos)
     quantize_(parts, plan)
     save_packed(tmp_path / "model", parts, plan)
     overhead = packed_bytes(tmp_path / "model") - plan.size_bytes(infos)

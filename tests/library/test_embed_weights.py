@@ -21,7 +21,15 @@ def _without_sources(path: Path) -> None:
     path.write_text(json.dumps({k: v for k, v in config.items() if k != "sources"}))
 
 
-@pytest.mark.parametrize("damage", ["halved", "removed", "no sources", "no JSON", "other size"])
+def _one_bit_off(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage", ["halved", "one bit off", "removed", "no sources", "no JSON", "other size"]
+)
 @pytest.mark.parametrize(("kind", "folder"), [(Mini128, EAR_FOLDER), (Judge, JUDGE_FOLDER)])
 def test_a_damaged_network_is_named(
     kind: type[Mini128] | type[Judge], folder: Path, damage: str, tmp_path: Path
@@ -30,6 +38,8 @@ def test_a_damaged_network_is_named(
     weights, config = next(copy.glob("*.safetensors")), copy / "config.json"
     if damage == "halved":
         _halved(weights)
+    elif damage == "one bit off":
+        _one_bit_off(weights)
     elif damage == "removed":
         weights.unlink()
     elif damage == "no sources":

@@ -239,7 +239,7 @@ def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) 
     for name in ("report.json", "packed/index.json"):
         (folder / name).unlink()
     (folder / "calibration/reconstruction-states.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="delete it, and the study makes it again"):
+    with pytest.raises(ValueError, match=r"delete it, and its run's report\.json"):
         run_study(config, tiny_adm, runs=tmp_path, ear="no ear")
     (folder / "calibration/reconstruction-states.safetensors").unlink()
     assert run_study(config, tiny_adm, runs=tmp_path, ear="no ear").paired == report.paired

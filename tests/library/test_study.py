@@ -1,8 +1,9 @@
 """A study end to end on a tiny checkpoint: what it writes, loads again, keeps and reports."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from ptq.errors import Cancelled, CheckpointError
 from ptq.presets import preset
 from ptq.report import Report
 from ptq.study import run_folder_of, run_study
+from ptq.study_config import CalibrationSettings
 from ptq.study_events import Stage, StudyEvent
 from tests.studies import CONFIG, NO_EAR, untimed
 
@@ -124,8 +126,14 @@ def test_a_finished_study_is_loaded(report: Report, tiny_adm: AudioLDM, runs: Pa
 
 def test_another_seed_or_model_is_another_run(tiny_adm: AudioLDM) -> None:
     identity = CONFIG.identity(tiny_adm.source_hash)
-    assert identity != replace(CONFIG, seed=1).identity(tiny_adm.source_hash)
-    assert identity != replace(CONFIG, quant=preset("w4a8")).identity(tiny_adm.source_hash)
+    changed: dict[str, Any] = {
+        **{"adm": "another", "quant": preset("w4a8"), "prompts": ("rain falls",), "seed": 1},
+        **{"steps": 7, "guidance": 1.5, "seconds": 1.28, "batch_size": 3, "corrected": True},
+        "calibration": CalibrationSettings(seed=9),
+    }
+    assert set(changed) == {field.name for field in fields(CONFIG)}
+    for name, value in changed.items():
+        assert identity != replace(CONFIG, **{name: value}).identity(tiny_adm.source_hash), name
     assert identity != CONFIG.identity("another model")
 
 

@@ -61,6 +61,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         ("LOCAL_ADMS", "somewhere", r"'somewhere'; write name=folder"),
         ("LOCAL_ADMS", "Big Name=.", r"write name=folder"),
         ("LOCAL_ADMS", "tango=no/such/folder", r"points 'tango' to 'no/such/folder'"),
+        ("LOCAL_ADMS", "mini-audioldm=.", r"a model that ships; give the folder another"),
         ("LOCAL_ADMS", "tango=", r"points 'tango' to ''"),
         ("LOCAL_ADMS", os.pathsep.join(["a=.", "a=."]), r"the name 'a' twice"),
         ("MAX_STEP", "5", r"did you mean PTQ4ADM_MAX_STEPS\?"),
