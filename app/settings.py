@@ -16,6 +16,7 @@ from ptq.study_config import MAX_SECONDS, MAX_STEPS, MIN_SECONDS
 PREFIX = "PTQ4ADM_"
 _RUNS_OF_A_SPACE = 200
 _GB_OF_A_SPACE = 10
+_MINUTES_OF_A_SPACE = 60
 
 
 def _cores() -> int:
@@ -34,6 +35,8 @@ class Settings:
         max_prompts: Most prompts in one study (``PTQ4ADM_MAX_PROMPTS``).
         max_seconds: Longest clip, in seconds (``PTQ4ADM_MAX_SECONDS``).
         max_queued: Jobs that may wait behind the running one (``PTQ4ADM_MAX_QUEUED``).
+        max_minutes: Minutes that one job may compute (``PTQ4ADM_MAX_MINUTES``); any number by
+            default, but for a Hugging Face Space, which gives 60.
         threads: Threads of one computation (``PTQ4ADM_THREADS``).
         featured_run: Folder of a finished run that every visitor is shown as the example
             (``PTQ4ADM_FEATURED_RUN``).
@@ -48,6 +51,7 @@ class Settings:
     max_prompts: int = 64
     max_seconds: float = 10.24
     max_queued: int = 4
+    max_minutes: int | None = None
     threads: int = field(default_factory=_cores)
     featured_run: Path | None = None
     keep_runs: int | None = None
@@ -80,6 +84,7 @@ class Settings:
             max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
             max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
+            max_minutes=_bound(environ, "MAX_MINUTES", _MINUTES_OF_A_SPACE),
             threads=_whole_number(environ, "THREADS", _cores(), at_least=1),
             featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
             keep_runs=_bound(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE),

@@ -14,6 +14,7 @@ from app.budgets import Budgets
 from app.finished_run import FinishedRun
 from app.housekeeping import prune_runs
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
+from app.job_limit import limited
 from app.jobs import JobRegistry
 from app.pace import Forecast, Pace, recent_studies
 from app.prompt_map import PromptMap
@@ -176,7 +177,8 @@ class Workbench:
         with self._starting:  # of two clicks at once, one starts; nobody sees a job without ticket
             if any(not job.state.has_ended for job in self.jobs(token)):
                 raise ConfigError("Your last run is still on its way; stop it or wait for it.")
-            job_id = self._jobs.submit(token, self._study(config, run), label=_label(config))
+            job = limited(self._study(config, run), self.settings.max_minutes)
+            job_id = self._jobs.submit(token, job, label=_label(config))
             self._tickets[job_id] = Ticket(config=config, run=run)
         return job_id
 
@@ -275,13 +277,9 @@ class Workbench:
         ended = self._jobs.ended(tuple(tickets))
         spared = [run, *(ticket.run for job_id, ticket in tickets.items() if job_id not in ended)]
         spared += [featured] if featured is not None else []
-        prune_runs(
-            limits.runs,
-            keep=limits.keep_runs,
-            keep_gb=limits.keep_gb,
-            spared=spared,
-            cherished=[tickets[job_id].run for job_id in ended],
-        )
+        cherished = [tickets[job_id].run for job_id in ended]
+        room = {"keep": limits.keep_runs, "keep_gb": limits.keep_gb}
+        prune_runs(limits.runs, **room, spared=spared, cherished=cherished)
 
     def _the_ear(self) -> Ear | str:
         with self._ear_lock:

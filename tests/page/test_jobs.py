@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.job import JobFunction, JobSnapshot, JobState, OnEvent, ShouldStop
+from app.job_limit import limited
 from app.jobs import JobRegistry, QueueFullError, UnknownJobError, new_token
 from ptq.errors import Cancelled, ConfigError, MetricError
 
@@ -256,3 +257,26 @@ def test_closing_stops_everything(token: str) -> None:
     assert [jobs.get(token, job_id).state for job_id in ids] == [JobState.CANCELLED] * 2
     with pytest.raises(ConfigError, match="shutting down"):
         jobs.submit(token, Gate())
+
+
+def test_a_job_whose_time_is_over_is_told_to_stop_and_says_how_to_go_on(
+    registry: JobRegistry, clock: Clock, token: str
+) -> None:
+    def slow(_on_event: OnEvent, should_stop: ShouldStop) -> None:
+        assert not should_stop()
+        clock.now_s += 60.0
+        assert not should_stop()
+        clock.now_s += 1.0
+        if should_stop():
+            raise Cancelled("stopped")
+
+    gate = Gate()
+    ids = [registry.submit(token, limited(job, 1, clock=clock)) for job in (slow, gate)]
+    late = ended(registry, token, ids[0])
+    assert late.state is JobState.FAILED
+    assert late.error is not None
+    assert "longer than the 60 s that this page gives" in late.error
+    gate.wait_entered()
+    registry.stop(token, ids[1])
+    assert ended(registry, token, ids[1]).state is JobState.CANCELLED, "as the visitor wanted"
+    assert limited(gate, None) is gate

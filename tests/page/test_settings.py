@@ -31,6 +31,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PTQ4ADM_MAX_PROMPTS": "8",
             "PTQ4ADM_MAX_SECONDS": "5.12",
             "PTQ4ADM_MAX_QUEUED": "0",
+            "PTQ4ADM_MAX_MINUTES": "30",
             "PTQ4ADM_THREADS": "3",
         }
     )
@@ -41,6 +42,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         max_prompts=8,
         max_seconds=5.12,
         max_queued=0,
+        max_minutes=30,
         threads=3,
     )
 
