@@ -43,4 +43,4 @@ def read_network(folder: Path, name: str, build: Build[Network]) -> Network:
 def _check_hash(data: bytes, sha256: str) -> None:
     """Scores of different weights are told apart by their hash: it has to be theirs."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError("the weights are not those of the configuration")
+        raise CheckpointError("The weights are not those of the configuration; restore both.")
