@@ -23,6 +23,8 @@ from ptq.study_events import Stage
 # Of a calibration clip against a full-precision one: hooks, a second pass, and a third of every
 # state for strategies that compare what states do to the layers.
 _CALIBRATION_COST, _COMPARING_COST = 1.8, 3.0
+# Studies that are read when the page starts: more of them tell little, and keep it waiting.
+_NEWEST = 50
 SHIPPED_PACE = Path(__file__).resolve().parents[1] / "assets" / "pace.json"
 
 
@@ -90,8 +92,9 @@ class Pace:
         )
         with self._lock:
             before = self._by_adm.get(report.adm.id)
-            rounding_s = {} if before is None or not before.is_from_here else before.rounding_s
-            rounding_s = {**rounding_s, slowest_rounding(plan): timings_s.get(Stage.QUANTIZE, 0.0)}
+            # Another machine's rounding stands in until this one has rounded so.
+            rounding_s = {} if before is None else dict(before.rounding_s)
+            rounding_s[slowest_rounding(plan)] = timings_s.get(Stage.QUANTIZE, 0.0)
             self._by_adm[report.adm.id] = _Known(
                 work=work, timings_s=timings_s, rounding_s=rounding_s, is_from_here=True
             )
@@ -175,10 +178,10 @@ def _measured_prompts(calibration: CalibrationRecord | None) -> int:
 
 
 def recent_studies(folders: Iterable[Path]) -> list[tuple[Report, QuantPlan]]:
-    """The readable reports of some run folders with their plans, oldest first."""
+    """The newest readable reports of some run folders with their plans, oldest first."""
     files = [file for folder in folders if (file := folder / REPORT_NAME).is_file()]
     found = []
-    for file in sorted(files, key=lambda path: path.stat().st_mtime):
+    for file in sorted(files, key=lambda path: path.stat().st_mtime)[-_NEWEST:]:
         try:
             found.append((read_report(file), read_plan(file.with_name(PLAN))))
         except PTQError:

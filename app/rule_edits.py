@@ -11,6 +11,7 @@ from app.rules import draft_plan, join_lines, made_optional, rule_lines
 from ptq.config import QuantRule, format_rule
 from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
+from ptq.plan import QuantPlan
 from ptq.scheme import (
     ActivationScheme,
     Granularity,
@@ -73,14 +74,16 @@ def with_rounding(text: str, rounding: Rounding) -> str:
     return join_lines(lines)
 
 
-def common_rounding(text: str, layers: Sequence[LayerInfo]) -> Rounding | None:
+def common_rounding(text: str, plan: QuantPlan, layers: Sequence[LayerInfo]) -> Rounding | None:
     """The method that rules round the denoiser's weights by; ``None`` for none or several.
 
     Layers that cannot be rounded by data are not asked: choosing the method changes nothing there.
+
+    Args:
+        text: The rules.
+        plan: What they come to.
+        layers: The model's.
     """
-    plan = draft_plan(text, layers).plan
-    if plan is None:
-        return None
     weights = [spec.scheme.weight for spec in plan.layers if spec.part == DENOISER]
     used = {weight.rounding for weight in weights if weight is not None}
     if len(used) == 1:

@@ -1,12 +1,12 @@
 """How low can it go? Each method's least bits that stay non-inferior: ``benchmarks.lowest``.
 
 Each method is a ladder of plans of fewer and fewer bits. The lowest plan that passes paired gates
-is found by bisection on suite A: few pairs, and limits that were fixed before anything was
-measured on this suite. Those plans alone are then scored on suite B, with the prompts, noise and
-banks of ``benchmarks.claim``. A method whose plan fails there is asked again one rung higher, at
-most twice (``--climb``). Verdicts are corrected for all that was asked (Holm), and what fails by
-that has failed. Bits count all
-that is stored for the denoiser, scales and norms included. Finished probes and plans are kept.
+is found by bisection on suite A: few pairs, and limits that were fixed before anything was measured
+on this suite. Those plans alone are then scored on suite B, with the prompts, noise and banks of
+``benchmarks.claim``. A method whose plan fails there is asked again one rung higher, at most twice
+(``--climb``). Verdicts are corrected for all that was asked (Holm), and what fails by that has
+failed. Bits count all that is stored for the denoiser, scales and norms included. Finished probes
+and plans are kept.
 """
 
 import argparse

@@ -111,10 +111,7 @@ def _score(study: StudyContext, ear: Ear | str) -> _Scored:
         quantized=read_bank(study, QUANTIZED),
     )
     pairs = _pairs(study, banks)
-    notes: tuple[str, ...] = ()
-    if all(pair.paired.latent_sqnr_db is None for pair in pairs):
-        why = "latents of every pair are identical, or not finite (NaN)"
-        notes = (f"latent_sqnr_db is absent: the {why}.",)
+    notes = _sqnr_notes(study, pairs)
     if isinstance(ear, str):
         absent = f"fd, text score and embedding metrics are absent: {ear}"
         return _Scored(pairs=pairs, notes=(absent, *notes))
@@ -157,6 +154,15 @@ def _pairs(study: StudyContext, banks: Banks) -> tuple[PairRecord, ...]:
         )
         for i, prompt in enumerate(banks.prompts)
     )
+
+
+def _sqnr_notes(study: StudyContext, pairs: Sequence[PairRecord]) -> tuple[str, ...]:
+    if any(pair.paired.latent_sqnr_db is not None for pair in pairs):
+        return ()
+    latents = (final_latents(study.run, b, i) for b in (FULL, QUANTIZED) for i in range(len(pairs)))
+    if all(np.isfinite(found).all() for found in latents):
+        return ("latent_sqnr_db is absent: the latents of every pair are identical.",)
+    return ("latent_sqnr_db is absent: no pair has latents that differ and are finite (no NaN).",)
 
 
 def _sqnr_per_step(study: StudyContext, sample_id: int) -> tuple[float, ...]:

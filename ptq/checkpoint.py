@@ -18,13 +18,13 @@ from ptq.activation import ActivationQuantizer
 from ptq.affine import QParams, code_limits
 from ptq.errors import CheckpointError, ConfigError
 from ptq.layer_spec import LayerInfo, LayerSpec, block_widths, branch_rank, scale_shape
-from ptq.layers import get_layer, named_tensors, set_layer_
+from ptq.layers import float_bits, get_layer, named_tensors, set_layer_
 from ptq.modules import quantized_layer
 from ptq.packing import pack_codes, unpack_codes
 from ptq.plan import QuantPlan
 from ptq.quantize import check_plan
 from ptq.quantized_layer import CORRECTION_BUFFERS, Corrections, QuantizedLayer, channel_axis
-from ptq.scheme import Balance, WeightScheme
+from ptq.scheme import FLOAT_BITS, Balance, WeightScheme
 from ptq.shards import SHARD_BYTES, ShardReader, read_index, verify_shards, write_shards
 from ptq.weights import QuantizedWeight
 
@@ -164,8 +164,7 @@ def _smallest_exact(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     if tensor.dtype not in (torch.float32, torch.float64):
         return tensor
-    half = tensor.half()
-    return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
+    return tensor.half() if float_bits(tensor) == FLOAT_BITS else tensor
 
 
 def _read_layer(

@@ -131,7 +131,9 @@ def _tied(a: nn.Module, b: nn.Module) -> bool:
 def float_bits(values: Tensor) -> int:
     """Return what a value takes in a file: 16 bits where these hold every one exactly, else 32."""
     values = values.detach()
-    return FLOAT_BITS if torch.equal(values.half().to(values.dtype), values) else 2 * FLOAT_BITS
+    small = values.element_size() == FLOAT_BITS // 8
+    exact = small or torch.equal(values.half().to(values.dtype), values)
+    return FLOAT_BITS if exact else 2 * FLOAT_BITS
 
 
 def _describe(name: str, module: nn.Module, kind: LayerKind, split: int | None) -> LayerInfo:

@@ -46,14 +46,16 @@ def share_full_precision(source: RunFolder, target: RunFolder) -> None:
     for bank in (FULL, SECOND):
         for path in sorted((source.path / bank).iterdir()):
             copy = target.file(bank, path.name)
-            if not copy.exists():
+            if path.suffix != ".partial" and not copy.exists():
                 # Under a name of its own until it is whole, for whoever stops or runs beside this.
                 partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
+                partial.unlink(missing_ok=True)
                 try:
                     partial.hardlink_to(path)
                 except OSError:
                     shutil.copy2(path, partial)
                 partial.replace(copy)
+                partial.unlink(missing_ok=True)  # stays where both are one file by now
 
 
 def run_study(

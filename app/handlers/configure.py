@@ -63,7 +63,7 @@ class ConfigureHandlers:
             return rule_notice(draft.problems), gr.skip(), gr.skip(), gr.skip(), back, gr.skip()
         layers, known = self.workbench.layers(adm), self.workbench.budget(adm)
         grid = grid_value(draft.plan, layers, None if known is None else known.sensitivity())
-        rounding = common_rounding(rules, layers)
+        rounding = common_rounding(rules, draft.plan, layers)
         return (
             rule_notice(()),
             grid,

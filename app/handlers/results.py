@@ -43,22 +43,16 @@ class ResultsHandlers:
     @explained
     def open_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """Show the chosen run, or the shipped scores where there is none."""
-        runs = self.workbench.runs(token)
-        table = runs_table(self.workbench.jobs(token), runs)
-        known = [run.id for run in runs]
-        chosen = run_id if run_id in known else next(iter(known), None)
-        choices = gr.Dropdown(choices=[(run.title, run.id) for run in runs], value=chosen)
-        return choices, table, *self.show_run(token, chosen)
+        chosen, lists = self._lists(token, run_id)
+        return *lists, *self.show_run(token, chosen)
 
     @explained
     def return_to_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """As ``open_tab``, but of a run that is shown already, its pair and layer stay."""
-        runs = self.workbench.runs(token)
-        if run_id not in [run.id for run in runs]:
-            return self.open_tab(token, run_id)
-        choices = gr.Dropdown(choices=[(run.title, run.id) for run in runs])
-        table = runs_table(self.workbench.jobs(token), runs)
-        return choices, table, *[gr.skip()] * _SHOWN
+        chosen, lists = self._lists(token, run_id)
+        if run_id is None or chosen != run_id:
+            return *lists, *self.show_run(token, chosen)
+        return *lists, *[gr.skip()] * _SHOWN
 
     @explained
     def show_run(self, token: str, run_id: str | None) -> tuple[Any, ...]:
@@ -146,6 +140,14 @@ class ResultsHandlers:
         # Sizes of points are those of their plans: the plan of that size is the point's own.
         planned = budget.rules(points[point].megabytes)
         return planned + set_aside(own_rules(rules)), DEFAULT_PRESET
+
+    def _lists(self, token: str, run_id: str | None) -> tuple[str | None, tuple[Any, Any]]:
+        """The run to show, which is the newest where the chosen one is gone, and both lists."""
+        runs = self.workbench.runs(token)
+        known = [run.id for run in runs]
+        chosen = run_id if run_id in known else next(iter(known), None)
+        choices = gr.Dropdown(choices=[(run.title, run.id) for run in runs], value=chosen)
+        return chosen, (choices, runs_table(self.workbench.jobs(token), runs))
 
     def _pair(self, run: FinishedRun, index: int) -> tuple[Any, Any, Any]:
         pair, label = run.pair(index), run.report.plan.name

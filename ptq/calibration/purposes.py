@@ -133,10 +133,8 @@ class HeldOut:
 
     def _scenes(self) -> list[Prompt]:
         """Prompts that nobody knows yet, no two of one scene."""
-        known, wanted = (
-            {plain_text(text) for text in self.apart_from},
-            _VALIDATION.stop + _SENSITIVITY,
-        )
+        known = {plain_text(text) for text in self.apart_from}
+        wanted = _VALIDATION.stop + _SENSITIVITY
         lexicon = lexicon_of(self.adm.id)
         drawn = draw_suite(Suite.EXPLORATION, _ROOM * (wanted + len(known)), _SEED, lexicon)
         scenes: dict[str, Prompt] = {}

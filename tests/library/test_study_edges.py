@@ -1,6 +1,7 @@
 """Studies at the edges: rules for every layer, a model that breaks down, a study never begun."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def test_a_model_that_breaks_down_still_gets_its_report(
     assert all(pair.paired.log_mel_l1_db is None for pair in report.pairs)
     clip = read_clip(run_folder_of(config, tiny_adm, tmp_path).path / clip_path(QUANTIZED, 0))
     assert not clip.samples.any()
+
+
+def test_latents_that_are_not_finite_are_not_called_identical(
+    tiny_adm: AudioLDM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoise = AudioLDM.denoise
+
+    def broken(self: AudioLDM, x: Tensor, t: float, conditioning: Mapping[str, Tensor]) -> Tensor:
+        said = denoise(self, x, t, conditioning)
+        return said if self is tiny_adm else torch.full_like(said, torch.nan)
+
+    monkeypatch.setattr(AudioLDM, "denoise", broken)
+    report = run_study(replace(CONFIG, quant=preset("w4a16")), tiny_adm, runs=tmp_path, ear=NO_EAR)
+    absent = [note for note in report.notes if note.startswith("latent_sqnr_db is absent")]
+    assert absent == [
+        "latent_sqnr_db is absent: no pair has latents that differ and are finite (no NaN)."
+    ]
 
 
 def test_nothing_is_written_before_a_study_runs(tiny_adm: AudioLDM, tmp_path: Path) -> None:
