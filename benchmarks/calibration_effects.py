@@ -154,13 +154,18 @@ def reach_of(rows: Rows) -> Iterator[dict[str, Any]]:
 
 
 def show_effects(effects: Rows) -> None:
-    """Print the table of effects: a row for what is compared, a column for a plan's measure."""
+    """Print the table of effects: a row for what is compared, a column for a plan's measure.
+
+    Bold are those whose interval misses zero.
+    """
     columns = list(dict.fromkeys((e["plan"], e["measure"]) for e in effects))
     found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for effect in effects:
         # Added to zero, a rounded -0 loses its sign.
         mean, low, high = (round(v, 1) + 0.0 for v in (effect["gain_db"], *effect["ci95_db"]))
         cell = f"{mean:+.1f} ({low:+.1f} … {high:+.1f})"
+        low, high = effect["ci95_db"]
+        cell = cell if low <= 0 <= high else f"**{cell}**"
         row = found.setdefault((effect["ours"], effect["base"]), {})
         row[effect["plan"], effect["measure"]] = cell
     header = ("calibrated on", "against", *(f"{plan}: {_MEASURES[m]}" for plan, m in columns))
