@@ -2,9 +2,10 @@
 
 A multiple-choice knapsack: the errors of single layers are added up (HAWQ-v3, Yao et al. 2021,
 arXiv 2011.10680; MixDQ, Zhao et al. 2024, arXiv 2405.17873, solve the same program), and the
-cheapest sum within the budget is found exactly. That errors add up is an assumption, which a study
-of the plan has to confirm. Ranges that are taken anew in every call cost no bytes but time: each
-has a price, which is added to its error, so that a layer gets them only where they are worth it.
+cheapest sum within the budget is found, exactly but for the solver's tolerance. That errors add up
+is an assumption, which a study of the plan has to confirm. Ranges that are taken anew in every call
+cost no bytes but time: each has a price, which is added to its error, so that a layer gets them
+only where they are worth it.
 """
 
 import math
@@ -119,7 +120,8 @@ class Allocator:
         least, _ = self.limits()
         if size_bytes < least:
             raise ConfigError(
-                f"no plan takes {size_bytes / 1e6:.2f} MB; the smallest takes {least / 1e6:.2f} MB."
+                f"no plan takes {size_bytes / 1e6:.2f} MB; ask for {_hundredths_up(least / 1e6)} MB"
+                " or more."
             )
         chosen = self._best(size_bytes - self._fixed, lambda choice: choice.bytes_, _SLACK_BYTES)
         return self._allocation(chosen, name)
@@ -139,9 +141,9 @@ class Allocator:
         budget = math.floor(bits * weights) - self._fixed_bits
         least = sum(min(choice.bits for choice in row) for row in self._choices)
         if budget < least:
+            lowest = _hundredths_up((least + self._fixed_bits) / weights)
             raise ConfigError(
-                f"no plan has {bits:g} bits a weight of the denoiser; the smallest has "
-                f"{(least + self._fixed_bits) / weights:.2f}."
+                f"no plan has {bits:g} bits a weight of the denoiser; ask for {lowest} or more."
             )
         chosen = self._best(budget, lambda choice: choice.bits, 8 * _SLACK_BYTES)
         return self._allocation(chosen, name)
@@ -231,3 +233,8 @@ def _least_static(sensitivities: Sensitivities) -> float:
 def nominal_bits(spec: LayerSpec, info: LayerInfo) -> int:
     """Bits of a layer's weights, 16 each where they are kept; scales are not counted."""
     return info.parameters * spec.scheme.weight_bits
+
+
+def _hundredths_up(value: float) -> str:
+    """A number that is enough when it is read: rounding to nearest may fall short."""
+    return f"{math.ceil(value * 100) / 100:.2f}"

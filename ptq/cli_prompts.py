@@ -36,7 +36,8 @@ def audited(audit: "PromptAudit", *, given: bool) -> tuple[dict[str, Any], str]:
     }
     if not given:
         return value, "\n".join(audit.prompts)
-    return value | {"given": audit.given, "lacks": audit.lacks}, audit_text(audit)
+    own = {"given": audit.given, "twins": audit.twins, "lacks": audit.lacks}
+    return value | own, audit_text(audit)
 
 
 def audit_text(audit: "PromptAudit") -> str:
@@ -55,6 +56,8 @@ def audit_text(audit: "PromptAudit") -> str:
         table(("round", *_LOGGED), rounds),
         "",
     ]
+    if audit.twins:
+        lines.append(f"Left out, for others say nearly the same: {shortened(audit.twins)}.")
     lines += [f"Lacking {what}: {shortened(names)}." for what, names in audit.lacks.items()]
     return "\n".join(lines)
 

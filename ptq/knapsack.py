@@ -50,11 +50,13 @@ def cheapest(rows: Rows, budget: int, slack: int) -> list[Item]:
     Raises:
         ConfigError: If the solver finds none.
     """
-    room, chosen = budget, list[Item]()
+    frugal = [min(row, key=lambda item: (item.cost, item.value)) for row in rows]
+    room, least = budget, _cost(frugal)
+    chosen = _solve(promising(rows, room), room)
     # The solver keeps within a budget but for its tolerance, which is small, not none.
-    while not chosen or _cost(chosen) > budget:
-        chosen = _solve(promising(rows, room), room)
+    while _cost(chosen) > budget:
         room -= slack
+        chosen = frugal if room < least else _solve(promising(rows, room), room)
     return _filled(chosen, rows, budget)
 
 

@@ -74,6 +74,12 @@ class LayerInfo:
         return self.name.partition(".")[0]
 
     @property
+    def has_moment(self) -> bool:
+        """Whether generation shows what a whole row of its weight is multiplied with."""
+        multiplies = self.kind in (LayerKind.LINEAR, LayerKind.CONV1D, LayerKind.CONV2D)
+        return multiplies and not self.idle and not self.grouped
+
+    @property
     def columns(self) -> tuple[int, ...]:
         """Widths of the pieces of a row: two where the input is split, else one."""
         if self.split is None:

@@ -8,7 +8,7 @@ from math import lcm
 
 from ptq.config import QuantConfig, QuantRule, format_rule
 from ptq.errors import ConfigError, UnusedRuleError
-from ptq.layer_spec import DENOISER, LayerInfo, LayerKind, LayerSpec, group_basis
+from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec, group_basis
 from ptq.scheme import (
     KEEP,
     MAX_TIMESTEP_BUCKETS,
@@ -23,8 +23,6 @@ from ptq.scheme import (
 from ptq.spelling import nearest_layers
 
 _LAST = "{last}"
-# Rounding by data needs an input whose windows are multiplied with all of a weight's row.
-_ROUNDED_BY_DATA = (LayerKind.LINEAR, LayerKind.CONV1D, LayerKind.CONV2D)
 
 
 def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple[LayerSpec, ...]:
@@ -33,8 +31,8 @@ def resolve_layers(config: QuantConfig, inventory: Sequence[LayerInfo]) -> tuple
     Rules for attention probabilities are those with ``unsigned`` activations; all other rules but
     ``keep`` pass such sites by. Embeddings and layers that generation never runs have weights only,
     which are rounded to nearest and nothing else, as are those of grouped and transposed
-    convolutions: where a rule asks for rounding by data, their ranges are HQQ's. Only the denoiser
-    has timestep buckets, and no rule means keep.
+    convolutions: where a rule asks for rounding by data, and for no search of ranges, theirs are
+    HQQ's. Only the denoiser has timestep buckets, and no rule means keep.
 
     Raises:
         UnusedRuleError: for a rule that is not optional and decides no layer.
@@ -117,7 +115,7 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
         activation = replace(activation, timestep_buckets=1)
     if weight is not None and rule is not None:
         weight = _resolve_groups(weight, rule, info)
-        if info.idle or info.grouped or info.kind not in _ROUNDED_BY_DATA:
+        if not info.has_moment:
             weight = _without_data(weight)
         elif not info.bias_parameters:
             weight = replace(weight, debias=False)
@@ -129,10 +127,14 @@ def _resolve_layer(rule: QuantRule | None, info: LayerInfo) -> LayerSpec:
 
 
 def _without_data(weight: WeightScheme) -> WeightScheme:
-    """What is left where nothing is seen: HQQ's range stands in for rounding by data."""
+    """What is left where nothing is seen: HQQ's range stands in for rounding by data.
+
+    A range that is searched for needs none, and stays.
+    """
+    bare = weight.rounding.needs_data and weight.range_search is RangeSearch.MIN_MAX
     return replace(
         weight,
-        range_search=RangeSearch.HQQ if weight.rounding.needs_data else weight.range_search,
+        range_search=RangeSearch.HQQ if bare else weight.range_search,
         rounding=Rounding.NEAREST,
         balance=Balance.NONE,
         rank=0,

@@ -193,7 +193,7 @@ class SensitivityMeter:
             if spec.scheme.weight is not None and spec.part == DENOISER
         }
         found = layers_of(self.replay.adm)
-        return [info for info in found if info.name in measured and not info.idle]
+        return [info for info in found if info.name in measured and info.has_moment]
 
     def plan(self, words: str) -> QuantPlan:
         """All measured layers at one scheme, and nothing else.

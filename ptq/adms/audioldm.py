@@ -23,7 +23,7 @@ from transformers import ClapTextModelWithProjection, RobertaTokenizer, SpeechT5
 from transformers.utils import logging as transformers_logging
 
 from ptq.adms.attention import expose_probabilities_
-from ptq.adms.base import AudioSpec, Conditioning, GuidanceMode
+from ptq.adms.base import AudioSpec, Conditioning
 from ptq.adms.caching import ProjectionCache, cached_projections
 from ptq.adms.vocoders.istft import IstftVocoder
 from ptq.errors import ModelError
@@ -68,7 +68,6 @@ class AudioLDM:
         self.spec = AudioSpec(
             sample_rate_hz=int(self.vocoder.config.sampling_rate),
             channels=1,
-            guidance_mode=GuidanceMode.BATCHED,
             default_steps=20,
             default_guidance=float(index.get("default_guidance", 2.5)),
             default_seconds=5.12,

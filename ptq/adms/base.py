@@ -1,6 +1,5 @@
 """What every audio diffusion model (ADM) looks like to the rest of the library."""
 
-import enum
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,21 +11,12 @@ from ptq.layer_spec import LayerInfo
 from ptq.layers import inventory
 
 
-class GuidanceMode(enum.Enum):
-    """How a sampler evaluates the two guidance branches."""
-
-    BATCHED = "batched"
-    SEQUENTIAL = "sequential"
-    NONE = "none"
-
-
 @dataclass(frozen=True, kw_only=True)
 class AudioSpec:
     """What a model produces and how it is normally sampled."""
 
     sample_rate_hz: int
     channels: int
-    guidance_mode: GuidanceMode
     default_steps: int
     default_guidance: float
     default_seconds: float

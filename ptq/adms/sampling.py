@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptq.adms.base import AudioDiffusionModel, Conditioning, GuidanceMode
+from ptq.adms.base import AudioDiffusionModel, Conditioning
 from ptq.context import StepContext, step_context
 from ptq.errors import Cancelled
 
@@ -90,14 +90,10 @@ def predict(
         with step_context(here):
             return adm.denoise(rows, context.t, kwargs)
 
-    if guidance <= 1.0 or adm.spec.guidance_mode is GuidanceMode.NONE:
+    if guidance <= 1.0:
         return run(x, conditioning.cond, ("cond",) * n)
-    if adm.spec.guidance_mode is GuidanceMode.BATCHED:
-        both = _stacked(conditioning.uncond, conditioning.cond)
-        uncond, cond = run(torch.cat([x, x]), both, ("uncond",) * n + ("cond",) * n).chunk(2)
-    else:
-        uncond = run(x, conditioning.uncond, ("uncond",) * n)
-        cond = run(x, conditioning.cond, ("cond",) * n)
+    both = _stacked(conditioning.uncond, conditioning.cond)
+    uncond, cond = run(torch.cat([x, x]), both, ("uncond",) * n + ("cond",) * n).chunk(2)
     return adm.guide(uncond, cond, guidance)
 
 

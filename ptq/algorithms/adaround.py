@@ -3,9 +3,10 @@
 Every weight lies between two neighbouring codes. A soft choice between them is trained on the error
 of the layer's output, which for inputs with second moment H is tr(Δ H Δᵀ), together with a pull
 towards a hard choice that grows sharper. The paper's rectified sigmoid, regulariser, warm-up and
-annealing are kept; its batches of inputs are not needed, since H says all that they would. Two
-things are left out: inputs are the full-precision model's, not those that quantized layers before
-put out, and the error is taken before the activation function.
+annealing are kept; its batches of inputs are not needed, since H says all that they would. Three
+things differ: inputs are the full-precision model's, not those that quantized layers before
+put out, the error is taken before the activation function, and there are hundreds of steps, where
+the paper takes thousands: enough for every choice to be hard, not for the best ones.
 """
 
 import math

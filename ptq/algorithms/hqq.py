@@ -4,7 +4,9 @@ The error W − Ŵ is asked to be sparse, Σ|W − Ŵ|^p with p < 1, so that few
 widen the grid of the many. Half-quadratic splitting alternates between the errors E, which have a
 closed form (a shrinkage), and the grid, which then is a least-squares problem. The reference
 implementation solves for a real zero point and keeps the scale; the zero points of our files are
-whole numbers, so it is the scale that is solved for.
+whole numbers, so it is the scale that is solved for. Large weights are clipped for that, and where
+weights have no heavy tails, the squared error is larger than with the full range: ask for ``mse``
+where it is what counts.
 """
 
 import torch

@@ -8,6 +8,7 @@ channels are not the weight's count more, since there balancing helps both sides
 """
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ptq.scheme import Balance
@@ -49,5 +50,5 @@ def _rank_correlations(peaks: Tensor, weights: Tensor) -> Tensor:
 
 
 def _centred_ranks(values: Tensor) -> Tensor:
-    ranks = values.argsort(dim=1, stable=True).argsort(dim=1, stable=True).float()
+    ranks = torch.from_numpy(rankdata(values.cpu().numpy(), axis=1)).float()
     return ranks - ranks.mean(dim=1, keepdim=True)

@@ -1,8 +1,8 @@
 """Measures activation statistics: hooks in one context manager, states in, ``LayerStats`` out.
 
 The model that is watched is the full-precision one, also where weights will be quantized: one
-calibration serves every plan. What quantized weights shift beyond a range is cut off, and counted
-where clips are generated (``ptq.clipping``).
+calibration serves every plan that evens out the same channels in the same way. What quantized
+weights shift beyond a range is cut off, and counted where clips are generated (``ptq.clipping``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -32,6 +32,7 @@ class PromptAudit:
 
     Attributes:
         given: Coverage of the prompts given.
+        twins: Those of them that say the same as an earlier one, or nearly, and are left out.
         lacks: What they leave out: names of sources, and cells that fewer than two fill.
         prompts: The chosen set, best first.
         chosen: Coverage of that set.
@@ -40,6 +41,7 @@ class PromptAudit:
     """
 
     given: Mapping[str, float]
+    twins: tuple[str, ...]
     lacks: Mapping[str, tuple[str, ...]]
     prompts: tuple[str, ...]
     chosen: Mapping[str, float]
@@ -73,8 +75,8 @@ class PromptChoice:
 
         Args:
             count: How many to choose.
-            given: Prompts to begin with, which stay where there is room for them and more;
-                without any, the grammar's own.
+            given: Prompts to begin with, which stay, but for near twins, where there is room for
+                them and more; without any, the grammar's own.
 
         Raises:
             ConfigError: If the count is below one.
@@ -101,17 +103,24 @@ class PromptChoice:
     def audit(self, given: Sequence[str], count: int) -> PromptAudit:
         """Say what prompts cover and lack, and choose a set that covers more.
 
-        The prompts given stay in it where there is room for them and more.
+        The prompts given stay in it, but for near twins, where there is room for them and more.
         """
         grown = self._grown(count, given)
         chosen = self._chosen(grown, count, given)
         return PromptAudit(
             given=self.coverage(given),
+            twins=self._twins(given),
             lacks=self._lacks(given),
             prompts=chosen,
             chosen=self.coverage(chosen),
             rounds=tuple(_rounded(found) for found in grown.rounds),
         )
+
+    def _twins(self, texts: Sequence[str]) -> tuple[str, ...]:
+        if not texts:
+            return ()
+        kept = set(without_twins(texts, self.space))
+        return tuple(text for text in texts if " ".join(text.split()) not in kept)
 
     def coverage(self, texts: Sequence[str]) -> dict[str, float]:
         """Shares of the space, and of the known sources, that prompts cover."""

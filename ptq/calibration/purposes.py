@@ -27,7 +27,7 @@ _SEED = 8_000_000
 
 
 class Purpose(enum.Enum):
-    """What a set of states is for; no state serves two.
+    """What a set of states is for; no state serves two, but where there is only one.
 
     Validation judges ranges, rounding and bits, none of which saw it. The sampler's correction,
     which those judgements do not involve, is fitted on it.
@@ -49,6 +49,8 @@ _ROOM = 2
 
 def spread(candidates: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     """Choose states at random, so that each step has as many as another, or one more.
+
+    A step whose states run out has fewer.
 
     Args:
         candidates: Pairs of prompt and step, ``(n, 2)``.

@@ -74,6 +74,7 @@ def measure_signatures(replay: Replay) -> Signatures:
     Both guidance branches count: of peaks the larger one, of everything else the mean.
 
     Raises:
+        CalibrationError: If a layer is given what is not finite, or none can be watched.
         Cancelled: As soon as the replay is told to stop.
     """
     parts = replay.adm.parts()
@@ -99,6 +100,12 @@ def measure_signatures(replay: Replay) -> Signatures:
             "The denoiser has no layer to describe states by; choose them by another strategy, such"
             " as uniform."
         )
+    for name, observer in seen.items():
+        if not (np.isfinite(observer.peaks).all() and np.isfinite(observer.shapes).all()):
+            raise CalibrationError(
+                f"{name} is given values that are not finite; calibrate in float32, or on other"
+                " prompts."
+            )
     return Signatures(
         shapes=np.stack([observer.shapes for observer in seen.values()], axis=1),
         peaks={name: observer.peaks for name, observer in seen.items()},

@@ -132,14 +132,20 @@ class AwareStrategy:
 
     PTQ4ADM (Vora et al. 2024, arXiv 2409.13894) asks for such a set; its algorithm could not be
     had, and this one is ours: see ``ptq.calibration.aware``.
+
+    Attributes:
+        most: How many states, drawn at random, are chosen from where there are more: how close all
+            are to all takes memory that grows with the square.
     """
 
     id: str = "activation-aware"
+    most: int = 8192
 
     def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
         """Choose greedily by what the states do to the layers; the seed decides between equals."""
-        everything = np.random.default_rng(seed).permutation(candidates.all())
-        return everything[aware_states(candidates.measure(everything), everything[:, 1], count)]
+        rng = np.random.default_rng(seed)
+        drawn = rng.permutation(candidates.all())[: max(self.most, count)]
+        return drawn[aware_states(candidates.measure(drawn), drawn[:, 1], count)]
 
 
 def _states_by_step(

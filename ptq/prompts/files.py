@@ -98,7 +98,7 @@ def _of_table(text: str) -> list[str]:
 
 def _of_objects(text: str) -> list[str]:
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         value = json.loads(line)

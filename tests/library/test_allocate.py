@@ -1,6 +1,7 @@
 """Bits under a budget: exactly what trying everything finds, and never more than the budget."""
 
 import itertools
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -78,8 +79,14 @@ def test_a_larger_budget_never_minds_more(allocator: Allocator) -> None:
     assert all(a.size_bytes < b.size_bytes and a.error > b.error for a, b in pairwise(front))
     least, most = allocator.limits()
     assert (front[0].size_bytes, front[-1].size_bytes) == (least, most)
-    with pytest.raises(ConfigError, match="the smallest takes"):
+    with pytest.raises(ConfigError, match="ask for") as refusal:
         allocator(least - 1)
+    offered = re.findall(r"ask for ([\d.]+) MB", str(refusal.value))
+    assert allocator(round(float(offered[0]) * 1e6)).size_bytes >= least
+    with pytest.raises(ConfigError, match="ask for") as refusal:
+        allocator.with_mean_bits(0.1)
+    offered = re.findall(r"ask for ([\d.]+) or more", str(refusal.value))
+    assert allocator.with_mean_bits(float(offered[0])).size_bytes >= least
 
 
 def test_layers_that_were_not_measured_stay(allocator: Allocator) -> None:
@@ -143,7 +150,7 @@ def test_a_budget_of_bits_is_kept_and_used(allocator: Allocator, bits: float) ->
 
 
 def test_too_few_bits_are_refused(allocator: Allocator) -> None:
-    with pytest.raises(ConfigError, match="no plan has 2 bits a weight of the denoiser; the small"):
+    with pytest.raises(ConfigError, match="no plan has 2 bits a weight of the denoiser; ask"):
         allocator.with_mean_bits(2)
 
 

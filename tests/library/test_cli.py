@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ptq.adms.audioldm import AudioLDM
 from ptq.adms.registry import LOCAL_VARIABLE
 from ptq.audio import read_clip
+from ptq.calibration.prompt_choice import PromptChoice
 from ptq.cli import EXIT_BAD_INPUT, main
+from ptq.cli_prompts import audited
 from ptq.prompts.files import read_prompts
 from tests.cli_tools import SMALL, shown
 
@@ -61,7 +64,7 @@ def test_prompts_come_with_their_coverage(capsys: pytest.CaptureFixture[str]) ->
     [
         ("mine.txt", "a dog barks\n\na dog barks loudly\n"),
         ("mine.csv", "id,caption\n1,a dog barks\n2,a dog barks loudly\n"),
-        ("mine.jsonl", '{"text": "a dog barks"}\n"a dog barks loudly"\n'),
+        ("mine.jsonl", '{"text": "a dog\u2028barks"}\n"a dog barks loudly"\n'),
     ],
 )
 def test_a_file_of_prompts_is_audited_and_augmented(
@@ -104,6 +107,13 @@ def test_a_file_of_prompts_is_audited_and_augmented(
     assert "Lacking sources: a person talks; " in printed
     assert "| round | near | radius | cells |" in printed
     assert len(out.read_text().splitlines()) == 3
+
+
+def test_prompts_that_say_the_same_are_named_where_they_are_left_out(tiny_adm: AudioLDM) -> None:
+    given = ("a dog barks", "A dog barks", "a  dog barks", "rain falls")
+    value, text = audited(PromptChoice(tiny_adm, 0).audit(given, 8), given=True)
+    assert value["twins"] == ("A dog barks",)
+    assert "Left out, for others say nearly the same: A dog barks." in text
 
 
 @pytest.mark.parametrize(

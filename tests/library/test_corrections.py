@@ -145,6 +145,15 @@ def test_time_awareness_matters_only_where_time_does() -> None:
     assert torch.allclose(ratio, ratio[:1].expand(6), rtol=2e-3)
 
 
+def test_channels_that_are_alike_count_alike_wherever_they_stand() -> None:
+    peaks, rows = normal(3, 8).abs() + 0.1, normal(5, 8)
+    peaks[:, 2:7] = 0.0  # silent, as after a gate
+    turned = torch.tensor([7, 3, 0, 6, 1, 5, 2, 4])
+    found = channel_balance(peaks, rows, Balance.SMOOTH_TIME)
+    again = channel_balance(peaks[:, turned], rows[:, turned], Balance.SMOOTH_TIME)
+    assert torch.allclose(again, found[turned], rtol=2e-3)
+
+
 def test_a_silent_channel_is_left_alone() -> None:
     peaks = torch.tensor([[0.0, 1.0, 2.0]])
     found = channel_balance(peaks, torch.tensor([[1.0, 0.0, 2.0]]), Balance.SMOOTH)

@@ -216,6 +216,8 @@ def test_layers_that_see_no_data_are_rounded_to_nearest_in_ranges_of_hqq(
     assert found["denoiser.conv_out"] == (Rounding.GPTQ, RangeSearch.MIN_MAX)
     for blind in ("vae.encoder.conv_in", "text_encoder.text_model.embeddings.word_embeddings"):
         assert found[blind] == (Rounding.NEAREST, RangeSearch.HQQ)
+    searched = plan_of(tiny_adm, "* = w4 mse gptq").layers
+    assert {s.scheme.weight.range_search for s in searched if s.scheme.weight} == {RangeSearch.MSE}
 
 
 def test_a_study_rounds_by_data_and_resumes(tiny_adm: AudioLDM, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One item of every row: what trying everything finds, also of what was left out beforehand."""
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -64,3 +65,23 @@ def test_a_budget_that_nothing_fits_is_refused() -> None:
     rows = _rows(0)
     with pytest.raises(ConfigError, match="no plan was found within the budget"):
         cheapest(rows, _budgets(rows, 2)[0] - 1, slack=1)
+
+
+def test_where_the_solver_overruns_the_least_is_still_had() -> None:
+    """Sixty layers with costs of all magnitudes, and seven bytes more than the least of them."""
+    draw = random.Random(12)
+    rows = []
+    for _ in range(60):
+        weights = draw.choice([64, 256, 4096, 70_000, 300_000])
+        rows.append(
+            [
+                Item(
+                    place=place,
+                    value=draw.random() * 4.0**-bits * draw.choice([1, 10, 1e-3]),
+                    cost=weights * bits // 8 + draw.randint(0, 3),
+                )
+                for place, bits in enumerate((2, 3, 4, 6, 8, 16))
+            ]
+        )
+    budget = _budgets(rows, 2)[0] + 7
+    assert sum(item.cost for item in cheapest(rows, budget, slack=16)) <= budget

@@ -17,7 +17,6 @@ from ptq.calibration.aware import aware_states
 from ptq.calibration.coverage import (
     Outliers,
     coverage_figures,
-    random_range_coverage,
     range_coverage,
     rows_of,
 )
@@ -25,14 +24,14 @@ from ptq.calibration.density import density_quotas
 from ptq.calibration.replay import Replay
 from ptq.calibration.signatures import Signatures, measure_signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet
-from ptq.calibration.strategies import STRATEGIES, CalibrationStrategy, Candidates
+from ptq.calibration.strategies import STRATEGIES, AwareStrategy, CalibrationStrategy, Candidates
 from ptq.config import QuantConfig, parse_rules
-from ptq.errors import ConfigError
+from ptq.errors import CalibrationError, ConfigError
 from ptq.layers import get_layer
 from ptq.prompts.suites import Suite, draw_suite
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import COMPARING_STRATEGIES, STRATEGY_NAMES, CalibrationSettings, StudyConfig
-from tests.calibrations import drawn
+from tests.calibrations import drawn, made_up
 
 STEPS, PROMPTS = 5, 6
 
@@ -80,6 +79,34 @@ def test_every_strategy_chooses_so_many_states_and_the_same_again(
         assert (strategy.states(candidates, count, 0) == chosen).all()
     # Asked for every state at once, by those that are known to need it.
     assert set(asked) == ({len(everything)} if strategy.id in COMPARING_STRATEGIES else set())
+
+
+def test_of_very_many_states_some_are_drawn_to_choose_from(
+    pool: StatePool, everything: NDArray[np.int64], signatures: Signatures
+) -> None:
+    asked: list[list[tuple[int, int]]] = []
+
+    def measure(states: NDArray[np.int64]) -> Signatures:
+        asked.append([(row, step) for row, step in states.tolist()])
+        return signatures.of(rows_of(everything, states))
+
+    candidates = Candidates(pool=pool, measure=measure)
+    for count, most in ((4, 9), (12, 12)):
+        chosen = AwareStrategy(most=9).states(candidates, count, 0)
+        assert len(chosen) == count
+        assert len(set(asked[-1])) == most
+        assert {(row, step) for row, step in chosen.tolist()} <= set(asked[-1])
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_states_that_are_not_finite_are_refused_by_the_layer_that_meets_them(
+    tiny_adm: AudioLDM, pool: StatePool, everything: NDArray[np.int64], wrong: float
+) -> None:
+    states = StateSet.of(pool, everything)
+    inputs = states.inputs.clone()
+    inputs[3, 0, 0, 0] = wrong
+    with pytest.raises(CalibrationError, match=r"denoiser\.\S+ is given values"):
+        measure_signatures(Replay(adm=tiny_adm, states=replace(states, inputs=inputs)))
 
 
 def test_the_names_that_need_no_torch_are_those_of_the_strategies() -> None:
@@ -165,21 +192,6 @@ def test_peaks_are_the_largest_inputs_of_both_branches(
     )
 
 
-def made_up(states: int = 60, seed: int = 0) -> Signatures:
-    """Sixty states, of which a few reach the outlier channels of two sites."""
-    rng = np.random.default_rng(seed)
-    peaks = {f"site{i}": rng.uniform(0.5, 1.0, (states, 30)).astype(np.float32) for i in range(2)}
-    for i, found in enumerate(peaks.values()):
-        for channel in range(6):
-            found[(7 * channel + i) % states, channel] = 8.0 + channel
-    return Signatures(
-        shapes=rng.standard_normal((states, 2, 4)).astype(np.float32),
-        peaks=peaks,
-        middle=rng.standard_normal((states, 12)).astype(np.float32),
-        sensitivity={name: np.ones(30, dtype=np.float32) for name in peaks},
-    )
-
-
 def test_the_aware_set_reaches_outliers_and_timesteps_that_random_ones_miss() -> None:
     found, steps = made_up(), np.arange(60) % 10
     chosen = aware_states(found, steps, 20)
@@ -215,24 +227,6 @@ def test_more_states_never_cover_less() -> None:
     covered = [outliers.coverage(aware_states(found, steps, count)) for count in (2, 5, 10, 20)]
     assert all(a is not None and b is not None and a <= b for a, b in pairwise(covered))
     assert min(range_coverage(found, np.arange(60)).values()) == 1.0
-
-
-def test_random_sets_are_told_site_by_site_and_as_a_whole() -> None:
-    found = made_up()
-    found.peaks["site0"][:] = 1.0
-    by_site = random_range_coverage(found, 5, seed=3)
-    assert by_site["site0"] == 1.0, "any state reaches it"
-    assert by_site["site1"] < 0.9, "few do"
-    whole = coverage_figures(found, np.arange(5), seed=3)
-    assert np.mean(list(by_site.values())) == pytest.approx(whole["random_range_mean"], abs=1e-4)
-
-
-def test_where_nothing_stands_out_no_share_is_claimed() -> None:
-    flat = made_up()
-    for peaks in flat.peaks.values():
-        peaks[:] = 1.0
-    assert Outliers.of(flat).coverage(np.array([0])) is None
-    assert "outlier_channels" not in coverage_figures(flat, np.array([0, 1]), seed=0)
 
 
 def test_dense_and_diverse_steps_get_more_states() -> None:
