@@ -27,7 +27,9 @@ class SiteActivations:
         high: Largest value seen.
         bits: Of the quantizer; ``None`` where there is no static one.
         levels: Values that it can give, ascending; ``None`` likewise.
-        clipped_pct: Per cent of the values beyond its ends.
+        step: Width of a level.
+        clipped_pct: Per cent of the values that lie further out than half a step beyond the last
+            level; ``None`` where nothing was seen.
     """
 
     centres: Array
@@ -36,7 +38,8 @@ class SiteActivations:
     high: float
     bits: int | None = None
     levels: Array | None = None
-    clipped_pct: float = 0.0
+    step: float = 0.0
+    clipped_pct: float | None = None
 
 
 def site_names(stats: CalibrationStats) -> tuple[tuple[str, str], ...]:
@@ -96,6 +99,7 @@ def activations_of(
         high=high,
         bits=scheme.bits,
         levels=levels,
+        step=step,
         clipped_pct=_beyond_pct(edges, shares, levels[0] - step / 2, levels[-1] + step / 2),
     )
 
@@ -107,9 +111,11 @@ def _histogram(stats: LayerStats, half: int, bucket: int) -> tuple[Array, Array]
     return np.linspace(low, high, BINS + 1), counts / max(float(counts.sum()), 1.0)
 
 
-def _beyond_pct(edges: Array, shares: Array, low: float, high: float) -> float:
+def _beyond_pct(edges: Array, shares: Array, low: float, high: float) -> float | None:
+    if not shares.any():
+        return None
     inside = _share_below(edges, shares, high) - _share_below(edges, shares, low)
-    return 100.0 * max(0.0, 1.0 - inside) if shares.any() else 0.0
+    return 100.0 * max(0.0, 1.0 - inside)
 
 
 def _static_scheme(plan: QuantPlan, name: str) -> ActivationScheme | None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.loading import load_adm
@@ -21,6 +22,8 @@ class AdmShelf:
         self._folders = folders
         self._lock = threading.Lock()
         self._loaded: AudioDiffusionModel | None = None
+        # A job may still hold a model that somebody else's choice has replaced here.
+        self._alive = WeakValueDictionary[str, AudioDiffusionModel]()
         self._layers: dict[str, tuple[LayerInfo, ...]] = {}
         self._hashes: dict[str, str] = {}
 
@@ -46,7 +49,8 @@ class AdmShelf:
         with self._lock:
             if self._loaded is None or self._loaded.id != card.id:
                 self._loaded = None  # frees the old one before the new one is read
-                self._loaded = load_adm(card)
+                held = self._alive.get(card.id)
+                self._loaded = self._alive[card.id] = load_adm(card) if held is None else held
             return self._loaded
 
     def source_hash(self, adm_id: str) -> str:

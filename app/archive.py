@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ptq.errors import CheckpointError
+
 # The latents of every step are large and can be made again.
 _LEFT_OUT = (".npy", ".partial", ".lock")
 
@@ -15,16 +17,26 @@ def write_archive(run: Path, target: Path) -> Path:
     Args:
         run: A finished run.
         target: The file to write; its name without suffix becomes the folder inside.
+
+    Raises:
+        CheckpointError: The run was deleted meanwhile, or the disk is full.
     """
     if target.is_file() and target.stat().st_mtime >= run.stat().st_mtime:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-    # FLAC and packed weights do not shrink any more: storing them is ten times faster.
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for path in _files(run):
-            archive.write(path, f"{target.stem}/{path.relative_to(run).as_posix()}")
-    return partial.replace(target)
+    try:
+        # FLAC and packed weights do not shrink any more: storing them is ten times faster.
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for path in _files(run):
+                archive.write(path, f"{target.stem}/{path.relative_to(run).as_posix()}")
+        return partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            "The run could not be packed: it was deleted meanwhile to make room, or the disk is"
+            " full; run the study again."
+        ) from error
 
 
 def _files(run: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from ptq.sensitivities import Sensitivities
 MEGABYTE = 1e6
 _POINTS = 10
 _END = "# end of the budget"
-_WRITTEN = re.compile(rf"^# within \d+\.\d\d MB\n.*?^{_END}(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+_BEGINNING = re.compile(r"# within \d+\.\d\d MB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,16 @@ class Budget:
 
 def own_rules(text: str) -> str:
     """Rules without those that a budget wrote in front of them."""
-    return _WRITTEN.sub("", text)
+    own: list[str] = []
+    written: list[str] = []  # since a beginning whose end is still to come
+    for line in text.splitlines(keepends=True):
+        if not written and not _BEGINNING.fullmatch(line.rstrip()):
+            own.append(line)
+            continue
+        written.append(line)
+        if line.rstrip() == _END:
+            written.clear()
+    return "".join(own + written)
 
 
 def _rounded_as(own: LayerScheme, planned: LayerScheme) -> LayerScheme:

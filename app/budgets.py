@@ -5,6 +5,7 @@ import logging
 
 from app.adm_shelf import AdmShelf
 from app.budget import Budget, own_rules
+from app.rules import excess
 from app.study_request import DEFAULT_PRESET
 from ptq.config import format_rules
 from ptq.errors import CheckpointError, ConfigError
@@ -42,6 +43,8 @@ class Budgets:
         found = self._sensitivities(adm_id)
         if found is None:
             return None
+        if rules is not None and (long := excess(rules)) is not None:
+            raise ConfigError(str(long))
         if rules is not None:
             return self._made(adm_id, found.sha256, own_rules(rules))
         try:

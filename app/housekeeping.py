@@ -53,7 +53,7 @@ def prune_runs(
 
 
 def _archives(run: Path) -> Iterator[Path]:
-    return run.parent.glob(f"*/{run.name}.zip")
+    return run.parent.glob(f"*/{run.name}.zip*")  # half-written ones too
 
 
 def _bytes_of(run: Path) -> int:

@@ -31,6 +31,11 @@ class Progress:
         """Stop the time."""
         self.ended_s = self._clock()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the time was started."""
+        return self._began_s is not None
+
     def update(self, stage: str, done: int, total: int) -> None:
         """Take one report in. A new stage, or a count that falls back, restarts the rate."""
         if stage != self.stage or done < self.done:

@@ -4,10 +4,11 @@ A browser holds an opaque token and may only see, stop or collect its own jobs. 
 capability: it lives in memory, is never written to a file or a log, and is never shown again.
 """
 
+import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from app.job import Job, JobEvent, JobFunction, JobSnapshot, JobState, Outcome
@@ -15,6 +16,8 @@ from app.job_progress import Progress
 from ptq.errors import ConfigError, PTQError
 
 _TOKEN_BYTES = 16
+# Long enough for a page to say that its job was stopped.
+_KEEP_LEFT_S = 60.0
 _TOKEN_CHARACTERS = 22  # 16 bytes in URL-safe base 64
 
 
@@ -102,7 +105,8 @@ class JobRegistry:
         with self._changed:
             self._sweep()
             mine = [job for job in reversed(self._jobs.values()) if job.token == token]
-            return tuple(self._snapshot(job) for job in mine)
+            unfinished = self._unfinished()
+            return tuple(_snapshot(job, unfinished) for job in mine)
 
     def get(self, token: str, job_id: str) -> JobSnapshot:
         """The present state of one job.
@@ -111,7 +115,7 @@ class JobRegistry:
             UnknownJobError: The visitor has no such job (any more).
         """
         with self._changed:
-            return self._snapshot(self._own(token, job_id))
+            return _snapshot(self._own(token, job_id), self._unfinished())
 
     def stop(self, token: str, job_id: str) -> None:
         """Ask a job to stop: at once if it waits, else at its next ``should_stop``.
@@ -131,7 +135,7 @@ class JobRegistry:
         with self._changed:
             job = self._own(token, job_id)
             self._changed.wait_for(lambda: job.state.has_ended, timeout_s)
-            return self._snapshot(job)
+            return _snapshot(job, self._unfinished())
 
     def missing(self, job_ids: Iterable[str]) -> frozenset[str]:
         """Which jobs have ended so long ago that nobody can see them any more."""
@@ -151,7 +155,7 @@ class JobRegistry:
     def unfinished(self) -> int:
         """How many jobs, of all visitors, run or wait."""
         with self._changed:
-            return sum(not job.state.has_ended for job in self._jobs.values())
+            return len(self._unfinished())
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop every job and the worker; returns after ``timeout_s`` at the latest."""
@@ -212,9 +216,10 @@ class JobRegistry:
         if ahead <= self._max_queued:
             return
         # How long a whole job takes is not known here: what is left of its stage would mislead.
+        jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
         raise QueueFullError(
-            f"{ahead} jobs are ahead of you ({len(running)} running, {len(waiting)} waiting) and "
-            f"no more than {self._max_queued} may wait; try again in a few minutes, or run this "
+            f"{jobs} ahead of you ({len(running)} running, {len(waiting)} waiting) and no"
+            f" more than {self._max_queued} may wait; try again in a few minutes, or run this "
             "page on your own machine, where nobody is ahead."
         )
 
@@ -222,20 +227,28 @@ class JobRegistry:
         job = self._jobs.get(job_id)
         if job is None or not secrets.compare_digest(job.token.encode(), token.encode()):
             raise UnknownJobError(
-                "This job is not known here (any more); its files are kept, so start it again to "
-                "pick up where it was."
+                "This job is not known here (any more); start it again, and it picks up where it "
+                "was if its files are still there."
             )
         return job
 
     def _sweep(self) -> None:
-        for job in self._ended_before(self._clock() - self._keep_finished_s):
+        now_s = self._clock()
+        for job in [job for job in self._jobs.values() if now_s > self._forget_s(job)]:
             del self._jobs[job.id]
 
-    def _ended_before(self, time_s: float) -> list[Job]:
-        times = ((job, job.progress.ended_s) for job in self._jobs.values())
-        return [job for job, ended_s in times if ended_s is not None and ended_s < time_s]
+    def _forget_s(self, job: Job) -> float:
+        """When an ended job is no longer told of; one that never began leaves nothing to see."""
+        progress = job.progress
+        if progress.ended_s is None:
+            return math.inf
+        kept_s = self._keep_finished_s if progress.has_begun else _KEEP_LEFT_S
+        return progress.ended_s + min(kept_s, self._keep_finished_s)
 
-    def _snapshot(self, job: Job) -> JobSnapshot:
-        # Ended jobs aside, the registry holds jobs in the order in which they run.
-        unfinished = [each for each in self._jobs.values() if not each.state.has_ended]
-        return job.snapshot(ahead=unfinished.index(job) if job in unfinished else 0)
+    def _unfinished(self) -> list[Job]:
+        """In the order in which they run, which is that of the registry."""
+        return [job for job in self._jobs.values() if not job.state.has_ended]
+
+
+def _snapshot(job: Job, unfinished: Sequence[Job]) -> JobSnapshot:
+    return job.snapshot(ahead=unfinished.index(job) if job in unfinished else 0)

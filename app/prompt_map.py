@@ -1,6 +1,6 @@
 """Prompts as points: where calibration's and a visitor's own lie in the model's text space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import lexicon_of
+from ptq.adms.text import embed_prompts
 from ptq.calibration.prompt_choice import PromptChoice
+from ptq.prompts.space import PromptSpace
 
 Points = NDArray[np.float64]
 
@@ -26,11 +28,15 @@ class PromptMap:
     """The two directions in which a model's usual prompts differ most.
 
     Args:
-        adm: Whose text encoder places prompts.
+        load: Gives the model whose text encoder places prompts; it is held no longer than needed.
     """
 
-    def __init__(self, adm: AudioDiffusionModel) -> None:
-        self._space = PromptChoice(adm, 0, lexicon_of(adm.id)).space
+    def __init__(self, load: Callable[[], AudioDiffusionModel]) -> None:
+        adm = load()
+        self._space = PromptSpace(
+            reference=PromptChoice(adm, 0, lexicon_of(adm.id)).space.reference,
+            embed=lambda texts: embed_prompts(load(), texts),
+        )
 
     @cached_property
     def _basis(self) -> Points:

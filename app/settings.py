@@ -17,6 +17,9 @@ PREFIX = "PTQ4ADM_"
 _RUNS_OF_A_SPACE = 200
 _GB_OF_A_SPACE = 10
 _MINUTES_OF_A_SPACE = 60
+# A waiting call of a program takes one of Gradio's forty workers.
+_MOST_QUEUED = 30
+_MOST_THREADS = 1024
 
 
 def _cores() -> int:
@@ -83,9 +86,11 @@ class Settings:
             ),
             max_prompts=_whole_number(environ, "MAX_PROMPTS", cls.max_prompts, at_least=1),
             max_seconds=_seconds(environ, "MAX_SECONDS", cls.max_seconds),
-            max_queued=_whole_number(environ, "MAX_QUEUED", cls.max_queued, at_least=0),
+            max_queued=_whole_number(
+                environ, "MAX_QUEUED", cls.max_queued, at_least=0, at_most=_MOST_QUEUED
+            ),
             max_minutes=_bound(environ, "MAX_MINUTES", _MINUTES_OF_A_SPACE),
-            threads=_whole_number(environ, "THREADS", _cores(), at_least=1),
+            threads=_whole_number(environ, "THREADS", _cores(), at_least=1, at_most=_MOST_THREADS),
             featured_run=_featured_run(environ.get(PREFIX + "FEATURED_RUN", "").strip()),
             keep_runs=_bound(environ, "KEEP_RUNS", _RUNS_OF_A_SPACE),
             keep_gb=_bound(environ, "KEEP_GB", _GB_OF_A_SPACE),
@@ -103,13 +108,20 @@ def _reject_unknown(environ: Mapping[str, str]) -> None:
             raise ConfigError(f"{name} is not a setting of this page; did you mean {nearest}?")
 
 
-def _whole_number(environ: Mapping[str, str], name: str, default: int, *, at_least: int) -> int:
+def _whole_number(
+    environ: Mapping[str, str],
+    name: str,
+    default: int,
+    *,
+    at_least: int,
+    at_most: int | None = None,
+) -> int:
     text = environ.get(PREFIX + name, "").strip() or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < at_least:
-        raise ConfigError(
-            f"{PREFIX}{name} is {text!r}; give a whole number of at least {at_least}."
-        )
-    return int(text)
+    value = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
+    if value < at_least or (at_most is not None and value > at_most):
+        limits = f"at least {at_least}" + ("" if at_most is None else f" and at most {at_most}")
+        raise ConfigError(f"{PREFIX}{name} is {text!r}; give a whole number of {limits}.")
+    return value
 
 
 def _at_most(limit: int, name: str, value: int) -> int:
@@ -135,7 +147,7 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
 
 def _bound(environ: Mapping[str, str], name: str, of_a_space: int) -> int | None:
     # Hugging Face sets SPACE_ID; a visitor of a Space never counts on yesterday's files.
-    if PREFIX + name in environ or "SPACE_ID" in environ:
+    if environ.get(PREFIX + name, "").strip() or "SPACE_ID" in environ:
         return _whole_number(environ, name, of_a_space, at_least=1)
     return None
 
@@ -149,5 +161,12 @@ def _featured_run(text: str) -> Path | None:
             f"{PREFIX}FEATURED_RUN is {text!r}, which holds no {REPORT_NAME}; name the folder of a "
             "finished run."
         )
-    read_report(path / REPORT_NAME)  # refused at the start, not before every visitor
+    # Refused at the start, not before every visitor.
+    for pair in read_report(path / REPORT_NAME).pairs:
+        for clip in (pair.reference, pair.quantized):
+            if not (path / clip).is_file():
+                raise ConfigError(
+                    f"{PREFIX}FEATURED_RUN is {text!r}, which lacks {clip}; name the folder of a"
+                    " whole run."
+                )
     return path

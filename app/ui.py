@@ -20,6 +20,7 @@ from app.tabs.run import build_run, wire_run
 from app.tabs.wiring import LATEST, QUIET
 from app.theme import STYLE_SHEET, build_theme
 from app.workbench import Workbench
+from ptq.errors import PTQError
 from ptq.memory import keep_freed_memory
 
 TITLE = "PTQ4ADM Explorer"
@@ -103,8 +104,16 @@ def launch_options(settings: Settings) -> dict[str, Any]:
 
 
 def serve() -> None:
-    """Serve the page until the process is told to end."""
+    """Serve the page until the process is told to end.
+
+    Raises:
+        SystemExit: A setting is wrong, which is said on stderr.
+    """
     keep_freed_memory()
-    with contextlib.closing(Workbench(Settings.from_environment())) as workbench:
+    try:
+        settings = Settings.from_environment()
+    except PTQError as error:
+        raise SystemExit(f"error: {error}") from error
+    with contextlib.closing(Workbench(settings)) as workbench:
         page = build_ui(workbench, read_gallery()).queue(max_size=64, default_concurrency_limit=4)
         page.launch(**launch_options(workbench.settings))

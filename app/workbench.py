@@ -21,6 +21,7 @@ from app.prompt_map import PromptMap
 from app.rules import Draft, draft_plan
 from app.settings import Settings
 from app.study_request import StudyRequest
+from app.ticket import Ticket
 from ptq.adms.registry import AdmCard
 from ptq.adms.sampling import SamplingSettings
 from ptq.banks import Ear
@@ -32,7 +33,6 @@ from ptq.metrics.embed.ear import find_ear
 from ptq.plan import resolve_plan
 from ptq.report import Report
 from ptq.run_folder import REPORT_NAME
-from ptq.stages import FULL, QUANTIZED, clip_path
 from ptq.study import run_folder_of, run_study
 from ptq.study_config import StudyConfig
 
@@ -40,24 +40,6 @@ EXAMPLE_ID = "example"
 _DOWNLOADS = "downloads"
 _KEEP_FINISHED_S = 24 * 3600.0
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ticket:
-    """What a job computes, and where its files appear."""
-
-    config: StudyConfig
-    run: Path
-
-    def clips_so_far(self) -> tuple[tuple[Path, Path | None], ...]:
-        """Every finished full-precision clip in order, with its quantized twin once it exists."""
-        found: list[tuple[Path, Path | None]] = []
-        for index in range(len(self.config.prompts)):
-            full, quantized = (self.run / clip_path(bank, index) for bank in (FULL, QUANTIZED))
-            if not full.exists():
-                break
-            found.append((full, quantized if quantized.exists() else None))
-        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +119,7 @@ class Workbench:
         adm = self.shelf.load(adm_id)
         with self._map_lock:
             if self._map is None or self._map[0] != adm.source_hash:
-                self._map = (adm.source_hash, PromptMap(adm))
+                self._map = (adm.source_hash, PromptMap(lambda: self.shelf.load(adm_id)))
             return self._map[1]
 
     def estimate(self, request: StudyRequest) -> Estimate:
@@ -175,6 +157,7 @@ class Workbench:
         config = self._checked(request)
         run = run_folder_of(config, self.shelf.load(config.adm), self.settings.runs).path
         with self._starting:  # of two clicks at once, one starts; nobody sees a job without ticket
+            self._drop_tickets()
             if any(not job.state.has_ended for job in self.jobs(token)):
                 raise ConfigError("Your last run is still on its way; stop it or wait for it.")
             job = limited(self._study(config, run), self.settings.max_minutes)
@@ -269,17 +252,20 @@ class Workbench:
 
         A visitor whose run had to make room sees it no more, which is better than a full disk.
         """
-        gone = self._jobs.missing(tuple(self._tickets))
-        for job_id in gone:
-            del self._tickets[job_id]
+        with self._starting:
+            self._drop_tickets()
+            tickets = dict(self._tickets)
         limits, featured = self.settings, self.settings.featured_run
-        tickets = dict(self._tickets)
         ended = self._jobs.ended(tuple(tickets))
         spared = [run, *(ticket.run for job_id, ticket in tickets.items() if job_id not in ended)]
         spared += [featured] if featured is not None else []
         cherished = [tickets[job_id].run for job_id in ended]
         room = {"keep": limits.keep_runs, "keep_gb": limits.keep_gb}
         prune_runs(limits.runs, **room, spared=spared, cherished=cherished)
+
+    def _drop_tickets(self) -> None:
+        for job_id in self._jobs.missing(tuple(self._tickets)):
+            del self._tickets[job_id]
 
     def _the_ear(self) -> Ear | str:
         with self._ear_lock:
@@ -294,5 +280,5 @@ class Workbench:
 
 
 def _label(config: StudyConfig) -> str:
-    n = len(config.prompts)
-    return f"{config.quant.name} · {config.adm} · {n} {'prompt' if n == 1 else 'prompts'}"
+    prompts = "1 prompt" if len(config.prompts) == 1 else f"{len(config.prompts)} prompts"
+    return f"{config.quant.name} · {config.adm} · {prompts}"

@@ -10,7 +10,7 @@ from app.figures.style import FULL, INK, QUANTIZED, empty_figure, styled
 from app.prompt_map import PromptPoints
 
 _TITLE_RANGES = "How much of each layer's range calibration saw"
-_UNMEASURED = "Not measured: only activation-aware and density-diversity calibration do."
+_UNMEASURED = "Not measured: only activation-aware and density-diversity calibration of its own is."
 _MOST_CHARACTERS = 60
 
 

@@ -34,9 +34,10 @@ def histogram(site: SiteActivations) -> go.Figure:
 def _title(site: SiteActivations) -> str:
     if site.levels is None:
         return "Activations (kept in float, or given a range at run time)"
-    return (
-        f"{site.bits} bits: {len(site.levels)} levels, {site.clipped_pct:.3g} % of values clipped"
-    )
+    levels = f"{site.bits} bits: {len(site.levels)} levels"
+    if site.clipped_pct is None:
+        return f"{levels}; calibration saw nothing in this part"
+    return f"{levels}, {site.clipped_pct:.3g} % of values clipped"
 
 
 def _add_levels(figure: go.Figure, site: SiteActivations) -> None:
@@ -69,7 +70,8 @@ def _add_levels(figure: go.Figure, site: SiteActivations) -> None:
 def _shade_clipped(figure: go.Figure, site: SiteActivations) -> None:
     if site.levels is None:
         return
-    low, high = float(site.levels[0]), float(site.levels[-1])
+    # What lies within half a step of the last level is rounded to it, as to any other.
+    low, high = float(site.levels[0]) - site.step / 2, float(site.levels[-1]) + site.step / 2
     for edge in (low, high):
         figure.add_vline(x=edge, line={"color": QUANTIZED, "width": 1.6, "dash": "dash"})
     for start, end in ((site.low, low), (high, site.high)):

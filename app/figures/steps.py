@@ -4,22 +4,23 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.style import FAINT, QUANTIZED, empty_figure, styled
+from app.figures.style import INK, QUANTIZED, empty_figure, styled
 from ptq.results import PairRecord
 
 _TITLE = "How the two versions part, step by step"
 
 
 def step_errors(pairs: Sequence[PairRecord], chosen: int) -> go.Figure:
-    """SQNR of the latents after each step: the chosen pair, with all others faint behind it."""
+    """SQNR of the latents after each step: the chosen pair, with all others grey behind it."""
     if not pairs[chosen].sqnr_per_step_db:
         return empty_figure("Both trajectories are identical, or not recorded.", title=_TITLE)
     figure = go.Figure()
     for index, pair in enumerate(pairs):
         if index != chosen and pair.sqnr_per_step_db:
-            figure.add_trace(_line(pair, "other prompts", FAINT, shown=False))
+            figure.add_trace(_line(pair, "other prompts", INK, shown=False))
     figure.add_trace(_line(pairs[chosen], "this prompt", QUANTIZED, shown=True))
-    styled(figure, title=_TITLE, height=340)
+    others = " (grey: other prompts)" if len(figure.data) > 1 else ""
+    styled(figure, title=_TITLE + others, height=340)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="denoising step")
     figure.update_yaxes(title_text="SQNR, dB (higher is closer)")

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 FULL = "#3b82f6"
-QUANTIZED = "#ea7c2f"
+QUANTIZED = "#d9661f"
 OTHER = "#14a08d"
 INK = "#8a909c"
 FAINT = "rgba(138,144,156,0.28)"

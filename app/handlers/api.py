@@ -58,6 +58,7 @@ class ApiHandlers:
             layers (name, kind, w_bits, a_bits, bytes; 16 bits mean float), and size_bytes of the
             whole plan.
         """
+        _check_texts(adm=adm, preset=preset)
         layers = self.workbench.layers(adm)
         plan = self.workbench.draft(adm, format_rules(find_preset(preset).rules)).plan
         if plan is None:
@@ -123,12 +124,13 @@ class ApiHandlers:
     def _request(
         self, adm: str, prompts: str, preset: str, *, rules: str = "", seed: int, steps: int
     ) -> StudyRequest:
+        _check_texts(adm=adm, preset=preset, rules=rules)
         spec = self.workbench.shelf.load(adm).spec
         return StudyRequest(
             adm=adm,
             prompts=prompts,
             rules=rules or format_rules(find_preset(preset).rules),
-            preset=preset,
+            preset="" if rules else preset,
             seed=seed,
             steps=steps,
             guidance=spec.default_guidance,
@@ -146,3 +148,10 @@ class ApiHandlers:
         if job.state is not JobState.DONE:
             raise ConfigError(job.error or "The study did not finish; ask again to go on with it.")
         return self.workbench.run(token, job_id)
+
+
+def _check_texts(**values: object) -> None:
+    """A program may send anything."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} is {value!r}; give a text.")

@@ -16,7 +16,7 @@ from app.figures.spectrograms import spectrograms
 from app.figures.steps import step_errors
 from app.figures.style import empty_figure
 from app.finished_run import FinishedRun
-from app.handlers.explain import explained
+from app.handlers.explain import explained, warn
 from app.present import pair_player
 from app.rules import set_aside
 from app.run_tables import paired_table, runs_table, summary_table, verdict_notice
@@ -44,19 +44,30 @@ class ResultsHandlers:
     def open_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """Show the chosen run, or the shipped scores where there is none."""
         chosen, lists = self._lists(token, run_id)
-        return *lists, *self.show_run(token, chosen)
+        return *lists, *self._shown(token, chosen)
 
     @explained
     def return_to_tab(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """As ``open_tab``, but of a run that is shown already, its pair and layer stay."""
         chosen, lists = self._lists(token, run_id)
         if run_id is None or chosen != run_id:
-            return *lists, *self.show_run(token, chosen)
+            return *lists, *self._shown(token, chosen)
         return *lists, *[gr.skip()] * _SHOWN
 
     @explained
     def show_run(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         """Everything about one run."""
+        return self._show(token, run_id)
+
+    def _shown(self, token: str, run_id: str | None) -> tuple[Any, ...]:
+        """Everything about a run, or nothing if it is damaged: others can be chosen."""
+        try:
+            return self._show(token, run_id)
+        except PTQError as error:
+            warn(error)
+            return self._show(token, None)
+
+    def _show(self, token: str, run_id: str | None) -> tuple[Any, ...]:
         if run_id is None:
             hidden = [gr.skip()] * (_SHOWN - 2)
             return gr.Column(visible=False), distances(self._scores(None), None), *hidden

@@ -16,7 +16,8 @@ from ptq.scheme import MAX_TIMESTEP_BUCKETS
 _SAVE = "() => setTimeout(() => document.querySelector('#download-file')?.click(), 300)"
 _DISTANCE = """
 The Fréchet distance compares two crowds of clips, not two clips. It needs hundreds of pairs: a run
-of a few prompts has too few, and is marked so.
+of a few prompts has too few, and is marked so. The grey band is as far as chance alone takes it
+where clips are not paired; pairs from the same noise tell finer.
 """
 
 

@@ -280,3 +280,13 @@ def test_a_table_that_does_not_fit_costs_the_slider_only(
     monkeypatch.setattr("app.budgets.shipped_sensitivities", lambda *_: other)
     assert workbench.budget("tiny") is None
     assert not ConfigureHandlers(workbench).check_rules("tiny", "* = w8a8")[-1].visible
+
+
+def test_beginnings_without_an_end_are_read_once() -> None:
+    """A pattern that looked for each one's end would keep the whole page waiting."""
+    text = "# within 1.00 MB\n" * 200_000
+    assert own_rules(text) == text
+    mine = "denoiser.* = w4\n"
+    written = "# within 9.50 MB\ndenoiser.conv_in = w8\n# end of the budget\n"
+    assert own_rules(written + mine) == mine
+    assert own_rules(mine + written + "# end of the budget\n") == mine + "# end of the budget\n"

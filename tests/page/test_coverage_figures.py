@@ -51,7 +51,7 @@ def test_ranges_are_per_cent_of_the_peak_or_said_to_be_unmeasured() -> None:
 
 
 def test_the_map_spreads_what_the_model_tells_apart(tiny_adm: AudioLDM) -> None:
-    placed = PromptMap(tiny_adm)
+    placed = PromptMap(lambda: tiny_adm)
     assert placed.usual.at.shape == (len(placed.usual.texts), 2)
     assert placed.usual.at.std(axis=0).min() > 0
     assert placed.of(()).at.shape == (0, 2)

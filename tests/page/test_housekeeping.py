@@ -1,12 +1,16 @@
 """Old runs make room for new ones; nothing else in the folder is touched."""
 
 import os
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from app.archive import write_archive
 from app.housekeeping import prune_runs
 from app.settings import Settings
+from ptq.errors import CheckpointError
 
 
 def _write_runs(runs: Path, count: int) -> list[Path]:
@@ -79,6 +83,7 @@ def test_a_folder_that_is_not_there_yet_has_nothing_to_delete(tmp_path: Path) ->
         ({}, (None, None)),
         ({"SPACE_ID": "me/space"}, (200, 10)),
         ({"PTQ4ADM_KEEP_RUNS": "7"}, (7, None)),
+        ({"PTQ4ADM_KEEP_RUNS": "", "PTQ4ADM_KEEP_GB": " "}, (None, None)),
         ({"PTQ4ADM_KEEP_GB": "3", "SPACE_ID": "me/space"}, (200, 3)),
     ],
 )
@@ -87,3 +92,30 @@ def test_only_a_space_forgets_unless_it_is_asked_to(
 ) -> None:
     settings = Settings.from_environment(environ)
     assert (settings.keep_runs, settings.keep_gb) == keep
+
+
+def test_a_run_that_goes_while_it_is_packed_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("a.flac", "b.flac", "report.json"):
+        (run / name).write_text(name)
+    write = zipfile.ZipFile.write
+
+    def write_and_delete(archive: zipfile.ZipFile, path: Path, name: str) -> None:
+        write(archive, path, name)
+        shutil.rmtree(run, ignore_errors=True)
+
+    monkeypatch.setattr(zipfile.ZipFile, "write", write_and_delete)
+    with pytest.raises(CheckpointError, match="run the study again"):
+        write_archive(run, tmp_path / "run.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_packed_archives_go_with_their_run(tmp_path: Path) -> None:
+    [run] = _write_runs(tmp_path, 1)
+    half = tmp_path / "downloads" / f"{run.name}.zip.0123abcd.partial"
+    half.write_text("half")
+    assert prune_runs(tmp_path, keep=0) == (run,)
+    assert not half.exists()

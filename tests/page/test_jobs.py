@@ -248,6 +248,19 @@ def test_old_results_are_forgotten_and_running_jobs_are_not(
     assert [snapshot.id for snapshot in registry.jobs_of(token)] == [slow_id]
 
 
+def test_whoever_left_the_queue_is_forgotten_soon(clock: Clock, token: str) -> None:
+    gate = Gate()
+    with JobRegistry(max_queued=2, keep_finished_s=3600.0, clock=clock) as jobs:
+        first = jobs.submit(token, gate)
+        left = jobs.submit(token, gate)
+        jobs.stop(token, left)
+        clock.now_s += 59.0
+        assert [job.id for job in jobs.jobs_of(token)] == [left, first]
+        clock.now_s += 2.0
+        assert [job.id for job in jobs.jobs_of(token)] == [first]
+        gate.open.set()
+
+
 def test_closing_stops_everything(token: str) -> None:
     jobs = JobRegistry()
     gate = Gate()

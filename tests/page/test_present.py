@@ -138,8 +138,9 @@ def test_an_edit_of_no_layer_is_refused() -> None:
 def test_the_summary_counts_what_the_grid_shows() -> None:
     plan = draft_plan(PRESET_RULES, LAYERS).plan
     assert plan is not None
-    [size, mean, layers] = [row[1] for row in plan_summary(plan, LAYERS)["rows"]]
+    [size, stored, mean, layers] = [row[1] for row in plan_summary(plan, LAYERS)["rows"]]
     assert size.endswith("%)")
+    assert stored.endswith("%)")
     assert mean.startswith("8.00")
     assert layers == "5 of 6"
 
@@ -181,10 +182,23 @@ def test_a_histogram_shows_levels_and_what_is_clipped() -> None:
     assert wide.levels is not None
     assert len(wide.levels) == 16
     assert wide.shares.sum() == pytest.approx(1.0)
+    assert wide.clipped_pct is not None
     assert 0.5 < wide.clipped_pct < 15.0
+    assert wide.step == pytest.approx(wide.levels[1] - wide.levels[0])
     assert "16 levels" in histogram(wide).layout.title.text.replace("<br>", " ")
     with pytest.raises(ConfigError, match="no such layer"):
         activations_of(stats, plan, site="denoiser.in#0", bucket=-1)
+
+
+def test_a_part_that_calibration_never_saw_is_not_called_unclipped() -> None:
+    observer = LayerObserver(channel_axis=-1, buckets=2)
+    observer.update_(torch.randn(64, 128, generator=torch.Generator().manual_seed(0)), 0)
+    plan = draft_plan("denoiser.in = a4\n", LAYERS).plan
+    assert plan is not None
+    stats = {"denoiser.in": observer.result()}
+    unseen = activations_of(stats, plan, site="denoiser.in#0", bucket=1)
+    assert unseen.clipped_pct is None
+    assert "saw nothing in this part" in histogram(unseen).layout.title.text.replace("<br>", " ")
 
 
 def test_spectrograms_stay_small_and_show_a_difference() -> None:

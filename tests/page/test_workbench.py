@@ -255,6 +255,10 @@ def test_a_program_that_gives_up_leaves_no_job_behind(
     assert job.state is JobState.CANCELLED
     with pytest.raises(gr.Error, match="give a list of texts"):
         ApiHandlers(workbench).study("tiny", json.loads('"a dog barks"'))
+    with pytest.raises(gr.Error, match="rules is 5; give a text"):
+        ApiHandlers(workbench).study("tiny", ["a dog barks"], rules=json.loads("5"))
+    with pytest.raises(gr.Error, match=r"preset is .*w8a8.*; give a text"):
+        ApiHandlers(workbench).list_layers("tiny", json.loads('["w8a8"]'))
 
 
 def test_an_example_that_is_no_run_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ function show() {
     index > 0 && rows.length > 0 && rows.every((row) => FIGURE.test(row[index] ?? ''))
   ));
   find('caption').textContent = caption;
+  find('.scroller').setAttribute('aria-label', caption || columns[0] || rows[0]?.[0] || 'Table');
   find('thead').replaceChildren(...(columns.length ? [line(columns, figures, true)] : []));
   find('tbody').replaceChildren(...rows.map((row) => line(row, figures, false)));
   find('.scroller').hidden = !rows.length;

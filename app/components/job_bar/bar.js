@@ -31,7 +31,7 @@ function showTimes() {
   if (job.elapsed_s != null) parts.push(`${duration(job.elapsed_s + sinceMs / 1000)} elapsed`);
   if (job.eta_s != null && job.state === 'running') {
     const left = job.eta_s - sinceMs / 1000;
-    parts.push(left < 1 ? 'almost there' : `about ${duration(left)} left`);
+    if (left >= 1) parts.push(`about ${duration(left)} left in this stage`);
   }
   find('.times').textContent = parts.join(' · ');
 }

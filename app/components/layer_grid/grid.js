@@ -110,8 +110,14 @@ function sendNext() {
   clearTimeout(waiting);
   waiting = 0;
   if (!edits.length) return;
-  waiting = setTimeout(sendNext, LONGEST_ANSWER_MS);
+  waiting = setTimeout(undo, LONGEST_ANSWER_MS);
   trigger('edited', edits.shift());
+}
+
+// No answer came: rules with an error draw no rows, and a choice that was refused must not stay.
+function undo() {
+  show();
+  sendNext();
 }
 
 function applyToShown() {
