@@ -64,7 +64,7 @@ class StudyRequest:
             prompts=read_lines(self.prompts, settings.max_prompts),
             seed=_whole("The seed", self.seed, 0, MAX_SEED),
             steps=_whole("The number of steps", self.steps, 1, settings.max_steps),
-            guidance=_number("The guidance", self.guidance, 0.0, 30.0),
+            guidance=_number("The guidance", self.guidance, 1.0, 30.0),
             seconds=_number("The length in seconds", self.seconds, 0.64, settings.max_seconds),
             calibration=CalibrationSettings(
                 prompts=_whole(

@@ -112,13 +112,13 @@ def _score(study: StudyContext, ear: Ear | str) -> _Scored:
     )
     pairs = _pairs(study, banks)
     notes = _sqnr_notes(study, pairs)
-    if isinstance(ear, str):
-        absent = f"fd, text score and embedding metrics are absent: {ear}"
-        return _Scored(pairs=pairs, notes=(absent, *notes))
     rows = banks.finite_rows()
     if len(rows) < len(pairs):
         gone = ", ".join(str(i + 1) for i in range(len(pairs)) if i not in rows)
         notes += (f"Left out of every distance, for a clip that is not finite (NaN): pair {gone}.",)
+    if isinstance(ear, str):
+        absent = f"fd, text score and embedding metrics are absent: {ear}"
+        return _Scored(pairs=pairs, notes=(absent, *notes))
     heard = banks.at(rows)
     try:
         found = embed_banks(ear, heard)

@@ -17,6 +17,9 @@ _ALIKE: dict[str, Callable[[Report], object]] = {
     "the steps": lambda r: r.settings.get("steps"),
     "the guidance": lambda r: r.settings.get("guidance"),
     "the length": lambda r: r.settings.get("seconds"),
+    "the calibration asked for": lambda r: r.settings.get("calibration"),
+    "the sampler's correction": lambda r: r.settings.get("corrected"),
+    "the batch size": lambda r: r.settings.get("batch_size"),
     "the embedder": lambda r: None if r.fd is None else r.fd.embedder,
 }
 

@@ -14,6 +14,7 @@ from ptq.errors import ConfigError
 from ptq.layer_spec import DENOISER
 from ptq.plan import QuantPlan, resolve_plan
 from ptq.rule_text import parse_scheme
+from ptq.run_folder import RunFolder
 from ptq.scheme import MAX_TIMESTEP_BUCKETS, ActivationScheme, Balance, LayerScheme
 from ptq.sensitivities import (
     FIRST_ORDER,
@@ -66,6 +67,8 @@ def measured(
     if arguments.measure == FIRST_ORDER:
         check_first_order(schemes)
     check_target(arguments.to)
+    # Its ranges are of another plan: a study of the same settings must not take them for its own.
+    study = replace(study, run=RunFolder(path=study.run.path / "sensitivity"))
     with study.run.locked():
         stats = calibrate_stage(study, observed)
         folder = calibration_folder(study)

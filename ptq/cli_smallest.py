@@ -87,10 +87,9 @@ def _ear(config: StudyConfig) -> "Ear":
     if isinstance(ear, str):
         raise ConfigError(f"Nothing can be called non-inferior without an ear: {ear}")
     fewest = MIN_CLIPS_PER_DIM * ear.dim
-    if len(config.prompts) < fewest:
-        raise ConfigError(
-            f"{len(config.prompts)} prompts are too few for a verdict; give -n {fewest} or more."
-        )
+    prompts = len(set(config.prompts))
+    if prompts < fewest:
+        raise ConfigError(f"{prompts} prompts are too few for a verdict; give -n {fewest} or more.")
     return ear
 
 

@@ -1,6 +1,7 @@
 """From clips to records: every score of a study, and a reason for each that is missing."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from ptq.metrics import (
     sqnr_db,
     top1_agreement,
 )
+from ptq.metrics.paired_banks import MIN_CLIPS_PER_DIM
 from ptq.metrics.projected import projected_increase, resolvable_pct
 from ptq.prompts.aspects import families_of
 from ptq.results import FdRecord, PairedRecord, Score
@@ -197,8 +199,12 @@ def fd_record(
     except MetricError as error:
         return None, (f"fd is absent: {error}",)
     families = family_increases(ear, banks, found)
+    # Clips of one prompt are alike: what they are enough for, prompts decide.
+    prompts = len(np.unique(clusters))
+    if prompts < MIN_CLIPS_PER_DIM * increase.dim:
+        increase = replace(increase, ci95_pct=None, upper95_pct=None)
     evidence = Evidence(
-        n=increase.n,
+        n=prompts,
         dim=increase.dim,
         lower95_pct=None if increase.ci95_pct is None else increase.ci95_pct[0],
         upper95_pct=increase.upper95_pct,

@@ -71,7 +71,7 @@ def read_index(folder: Path) -> ShardIndex:
         index = ShardIndex(content=dict(data["content"]), sha256=dict(data["sha256"]))
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no {path}; name the folder that was saved.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); save the model again.") from error
     for name in index.sha256:
         if Path(name).name != name:

@@ -133,5 +133,7 @@ def check_sampling(*, steps: int, seconds: float, guidance: float) -> None:
         raise ConfigError(
             f"{seconds} s is out of range; choose {MIN_SECONDS} to {MAX_SECONDS:g} seconds."
         )
-    if not 0.0 <= guidance <= 30.0:
-        raise ConfigError(f"Guidance {guidance} is out of range; choose 0 to 30.")
+    if not 1.0 <= guidance <= 30.0:
+        raise ConfigError(
+            f"Guidance {guidance} is out of range; choose 1 to 30, where 1 follows the text alone."
+        )

@@ -147,7 +147,7 @@ def _build_sampling(workbench: Workbench, adm: str | None) -> tuple[gr.component
         info="More steps: cleaner, slower.",
     )
     guidance = gr.Slider(
-        0, 15, 2.5, step=0.1, label="Guidance", info="How strictly the sound follows the prompt."
+        1, 15, 2.5, step=0.1, label="Guidance", info="How strictly the sound follows the prompt."
     )
     seconds = gr.Slider(
         0.64,

@@ -215,10 +215,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"{folder} is no AudioLDM folder (missing: {', '.join(missing) or 'nothing'}, class: "
             f"{index.get('_class_name')}); name one whose model_index.json says AudioLDMPipeline."
         )
-    if index["vocoder"][1] not in _VOCODERS:
+    vocoder = (index["vocoder"] or [None])[-1] if isinstance(index["vocoder"], list) else None
+    if vocoder not in _VOCODERS:
         raise ModelError(
-            f"The vocoder class {index['vocoder'][1]!r} is unknown; "
-            f"this version reads {', '.join(_VOCODERS)}."
+            f"The vocoder class {vocoder!r} is unknown; this version reads {', '.join(_VOCODERS)}."
         )
     return index
 
@@ -233,6 +233,8 @@ def hash_weights(folder: Path) -> str:
     digest = hashlib.sha256()
     settings = {*folder.glob("*/*config.json"), *folder.glob("tokenizer/*")}
     for path in (*_weight_files(folder), *sorted(settings)):
+        if path.is_dir():  # of an editor, beside the tokenizer's files
+            continue
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

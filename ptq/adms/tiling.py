@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.wrapped import WrappedModel
+from ptq.errors import ConfigError
 
 _FRAMES = 2  # the axis of (batch, channels, frames, mels)
 
@@ -23,12 +24,17 @@ class TiledModel(WrappedModel):
         adm: The model.
         window_seconds: What its denoiser sees at once.
         overlap: Share of a window that the next one sees again, 0 to below 1.
+
+    Raises:
+        ConfigError: If the overlap is no such share.
     """
 
     def __init__(
         self, adm: AudioDiffusionModel, window_seconds: float, overlap: float = 0.5
     ) -> None:
         super().__init__(adm)
+        if not 0.0 <= overlap < 1.0:
+            raise ConfigError(f"Windows cannot overlap by {overlap}; choose 0 to below 1.")
         self._window = adm.latent_shape(1, window_seconds)[_FRAMES]
         self._hop = max(1, round(self._window * (1.0 - overlap)))
 

@@ -103,6 +103,7 @@ class CalibrationFolder:
     def copy_from(self, other: "CalibrationFolder") -> None:
         """Take over every file of a calibration made elsewhere."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.stats_path.unlink(missing_ok=True)  # where they are, the rest is of the same
         for name in _FILES:
             partial = self.path / f"{name}.partial"
             shutil.copyfile(other.path / name, partial)
@@ -110,6 +111,7 @@ class CalibrationFolder:
 
     def write(self, found: Calibration) -> None:
         """Write everything."""
+        self.stats_path.unlink(missing_ok=True)  # as above
         RunFolder(path=self.path).write_text(_MANIFEST, found.manifest.to_json())
         for purpose, states in found.sets.items():
             write_tensors(self.path / _states_name(purpose), states.to_tensors())

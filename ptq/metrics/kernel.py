@@ -61,8 +61,8 @@ def kernel_audio_distance(
             pull below 0: banks that are equal then have a distance of 0.
 
     Raises:
-        MetricError: Invalid embeddings, fewer than 2 rows, a bandwidth that is not positive, or
-            paired banks of different length.
+        MetricError: Invalid embeddings, fewer than 2 rows, a bandwidth that is not positive and
+            finite, or paired banks of different length.
     """
     first, second = as_matrix_pair(reference, estimate, min_rows=2)
     if paired and len(first) != len(second):
@@ -70,7 +70,7 @@ def kernel_audio_distance(
             f"paired banks have {len(first)} and {len(second)} rows; give one of each per pair."
         )
     width = median_distance(first) if bandwidth is None else bandwidth
-    if not width > 0.0:
+    if not 0.0 < width < np.inf:
         raise MetricError(f"bandwidth is {width}; give a positive one, or None for the median.")
 
     def rbf(x: Array, y: Array) -> Array:

@@ -79,7 +79,7 @@ def judge(evidence: Evidence) -> Judgement:
         return Judgement(
             verdict=Verdict.NOT_RESOLVED,
             reasons=(
-                f"{evidence.n} clips are fewer than {MIN_CLIPS_PER_DIM} × {evidence.dim} "
+                f"{evidence.n} prompts are fewer than {MIN_CLIPS_PER_DIM} × {evidence.dim} "
                 "dimensions, too few for an interval of the FD increase.",
                 *_failed_gates(evidence),
             ),

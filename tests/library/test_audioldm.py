@@ -224,6 +224,8 @@ UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.saf
         (lambda f: shutil.rmtree(f / "vae"), "missing: vae.*; name one whose"),
         (lambda f: edit_index(f, "_class_name", "OtherPipeline"), "OtherPipeline.*; name one"),
         (lambda f: edit_index(f, "vocoder", ["x", "BigVGAN"]), "'BigVGAN'.*reads IstftVocoder"),
+        (lambda f: edit_index(f, "vocoder", None), "class None is unknown.*reads IstftVocoder"),
+        (lambda f: edit_index(f, "vocoder", []), "class None is unknown.*reads IstftVocoder"),
         (lambda f: (f / UNET).unlink(), "'unet' cannot be read.*; download"),
         (lambda f: halve(f / UNET), "'unet' cannot be read.*; download"),
         (lambda f: halve(f / TEXT), "'text_encoder' cannot be read.*; download"),
@@ -245,6 +247,7 @@ def test_a_bad_folder_is_refused_with_the_way_out(
 
 
 def test_a_local_folder_is_of_the_family_that_its_pipeline_says(folder: Path) -> None:
+    (folder / "tokenizer" / ".checkpoints").mkdir()  # of an editor, and none of its files
     assert find_adm("mine", {"mine": folder}).family == "audioldm"
     assert load_adm(find_adm("mine", {"mine": folder})).family == "audioldm"
     edit_index(folder, "_class_name", "MusicPipeline")

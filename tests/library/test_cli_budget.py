@@ -31,12 +31,13 @@ def test_layers_are_measured_and_bits_allocated(
     common = ("tiny", "--plan", str(base))
     measuring = (*common, *SMALL, "--out", str(tmp_path), "--to", str(found), *schemes)
     assert shown(capsys, "sensitivity", *measuring)["measure"] == "first-order"
-    # Its statistics lie in the same run, and must not stand in the study's way.
+    # Its statistics are of another plan, and must not be taken for the study's.
     both = tmp_path / "both.rules"
     both.write_text("denoiser.*to_* = w8a8 t2\nvae.decoder.conv_in = w8a8\n* = keep\n")
     also = ("tiny", "--plan", str(both), *SMALL, "--out", str(tmp_path))
-    assert main(["sensitivity", *also, "--to", str(tmp_path / "also.json"), *schemes]) == 0
-    assert main(["study", *also]) == 0
+    to = ("--to", str(tmp_path / "also.json"))
+    assert main(["sensitivity", *also, *to, *schemes]) == main(["study", *also]) == 0
+    assert len(list(tmp_path.glob("*/sensitivity/calibration"))) == 2
     capsys.readouterr()
     rules = tmp_path / "mine.rules"
     options = (*common, "--sensitivities", str(found), "--out", str(rules))

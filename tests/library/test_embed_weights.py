@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ptq.errors import CheckpointError
 from ptq.metrics.embed.ear import BANK_FOLDER, Ear
@@ -57,4 +59,17 @@ def test_a_damaged_bank_is_named(tmp_path: Path) -> None:
     banks = Path(shutil.copytree(BANK_FOLDER, tmp_path / "bank"))
     _halved(banks / "mini128.safetensors")
     with pytest.raises(CheckpointError, match="restore it from git"):
+        Ear.load(banks=banks)
+
+
+def test_a_bank_of_nonsense_is_named(tmp_path: Path) -> None:
+    banks = Path(shutil.copytree(BANK_FOLDER, tmp_path / "bank"))
+    found = load_file(banks / "mini128.safetensors")
+    for changed in ({"mean": found["mean"] * np.nan}, {"n": np.array([1, 2])}):
+        save_file({**found, **changed}, banks / "mini128.safetensors")
+        with pytest.raises(CheckpointError, match="restore it from git"):
+            Ear.load(banks=banks)
+    narrow = {"mean": found["mean"][:64].copy(), "factor": found["factor"][:, :64].copy()}
+    save_file({**found, **narrow}, banks / "mini128.safetensors")
+    with pytest.raises(CheckpointError, match="make it again"):
         Ear.load(banks=banks)

@@ -45,6 +45,16 @@ def test_enough_clips_give_an_interval_and_a_verdict(ear: Ear) -> None:
     assert notes
 
 
+def test_many_clips_of_few_prompts_are_too_few_for_an_interval(ear: Ear) -> None:
+    heard = replace(banks(200, 0.2), prompts=tuple(f"prompt {i % 15}" for i in range(200)))
+    record, notes = fd_record(ear, heard, embed_banks(ear, heard), heard.new_defects())
+    assert record is not None
+    assert record.n == 200
+    assert record.ci95_pct is None
+    assert record.verdict == "not resolved"
+    assert "15 prompts are fewer than 4 × 4" in " ".join(notes)
+
+
 def test_too_few_clips_give_a_plug_in_distance_and_no_verdict(ear: Ear) -> None:
     heard = banks(8, 0.2)
     record, notes = fd_record(ear, heard, embed_banks(ear, heard), heard.new_defects())

@@ -8,6 +8,7 @@ from ptq.adms.audioldm import AudioLDM
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.sampling import SamplingSettings
 from ptq.adms.tiling import TiledModel
+from ptq.errors import ConfigError
 from ptq.generation import GenerationRequest, Generator
 
 
@@ -52,3 +53,11 @@ def test_no_window_weighs_nothing_at_its_edge(
     monkeypatch.setattr(tiny_adm, "denoise", lambda x, *_: torch.ones_like(x))
     x = torch.zeros(tiny_adm.latent_shape(1, 2.0))
     assert torch.isfinite(apart.denoise(x, 0.0, {})).all()
+
+
+@pytest.mark.parametrize("overlap", [-1.0, 1.0, float("nan")])
+def test_windows_that_leave_gaps_or_do_not_move_are_refused(
+    tiny_adm: AudioLDM, overlap: float
+) -> None:
+    with pytest.raises(ConfigError, match="choose 0 to below 1"):
+        TiledModel(tiny_adm, window_seconds=0.64, overlap=overlap)

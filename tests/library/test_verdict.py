@@ -92,7 +92,7 @@ def test_an_increase_surely_beyond_the_margin_is_inferior() -> None:
 def test_too_few_clips_never_resolve(lower: float) -> None:
     judgement = judge(dataclasses.replace(GOOD, n=511, lower95_pct=lower))
     assert judgement.verdict is Verdict.NOT_RESOLVED
-    assert "511 clips are fewer than 4 × 128" in judgement.reasons[0]
+    assert "511 prompts are fewer than 4 × 128" in judgement.reasons[0]
 
 
 @pytest.mark.parametrize(

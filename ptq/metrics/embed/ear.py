@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ptq.errors import CheckpointError
+from ptq.errors import CheckpointError, MetricError
 from ptq.metrics.embed.mini import EAR_FOLDER, Mini128
 from ptq.metrics.frechet import ReferenceBank
 
@@ -80,24 +80,23 @@ class Ear:
             bank = load_file(banks / f"{embedder.id}.safetensors")
             families = load_file(banks / f"{embedder.id}{FAMILIES_SUFFIX}.safetensors")
             made_with = made_with[embedder.id]["sha256"]
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            whole = ReferenceBank.from_tensors(_only_statistics(bank))
+            parts = {
+                name: ReferenceBank.from_tensors(_group(families, name))
+                for name in sorted({key.partition("/")[0] for key in families})
+            }
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError, MetricError) as error:
             raise CheckpointError(
                 f"The reference bank in {banks.parent.name}/{banks.name} cannot be read "
                 f"({type(error).__name__}); restore it from git."
             ) from error
-        if made_with != embedder.sha256:
+        dims = {found.dim for found in (whole, *parts.values())}
+        if made_with != embedder.sha256 or dims != {embedder.dim}:
             raise CheckpointError(
                 f"The reference bank was made with another {embedder.id}; make it again with "
                 "`python -m assets.recipe bank`."
             )
-        return cls(
-            embedder=embedder,
-            bank=ReferenceBank.from_tensors(_only_statistics(bank)),
-            families={
-                name: ReferenceBank.from_tensors(_group(families, name))
-                for name in sorted({key.partition("/")[0] for key in families})
-            },
-        )
+        return cls(embedder=embedder, bank=whole, families=parts)
 
 
 def _only_statistics(tensors: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
