@@ -48,7 +48,7 @@ def test_layers_are_measured_and_bits_allocated(
     (one,) = shown(capsys, "allocate", *options, "--megabytes", str(middle))["front"]
     assert one["size_bytes"] <= middle * 1e6
     layers = shown(capsys, "layers", "tiny", "--plan", str(rules))
-    assert layers["size_bytes"] == one[0]["size_bytes"]
+    assert layers["size_bytes"] == one["size_bytes"]
     bits = shown(capsys, "allocate", *options, "--bits", "15.5")["front"]
     assert bits[0]["denoiser_weight_bits"] <= 15.5
     other = tmp_path / "other.json"
