@@ -43,9 +43,9 @@ class Budgets:
         found = self._sensitivities(adm_id)
         if found is None:
             return None
-        if rules is not None and (long := excess(rules)) is not None:
-            raise ConfigError(str(long))
         if rules is not None:
+            if (long := excess(rules)) is not None:
+                raise ConfigError(str(long))
             return self._made(adm_id, found.sha256, own_rules(rules))
         try:
             return self._made(adm_id, found.sha256, format_rules(preset(DEFAULT_PRESET).rules))

@@ -189,8 +189,8 @@ class Workbench:
         Raises:
             UnknownJobError: It is not this visitor's.
         """
-        self._jobs.get(token, job_id)
-        with self._starting:
+        with self._starting:  # nobody drops it in between
+            self._jobs.get(token, job_id)
             return self._tickets[job_id]
 
     def runs(self, token: str) -> tuple[FinishedRun, ...]:

@@ -6,7 +6,7 @@ towards a hard choice that grows sharper. The paper's rectified sigmoid, regular
 annealing are kept; its batches of inputs are not needed, since H says all that they would. Three
 things differ: inputs are the full-precision model's, not those that quantized layers before
 put out, the error is taken before the activation function, and there are hundreds of steps, where
-the paper takes thousands: enough for every choice to be hard, not for the best ones.
+the paper takes thousands.
 """
 
 import math

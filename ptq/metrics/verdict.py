@@ -31,7 +31,7 @@ class Evidence:
     """Figures the verdict rests on; None is a figure that could not be computed.
 
     Attributes:
-        n: Clips per bank.
+        n: Prompts: clips of one prompt are alike.
         dim: Embedding dimension.
         lower95_pct: Lower end of the 95 % interval of the FD increase.
         upper95_pct: One-sided 95 % upper bound of the FD increase.

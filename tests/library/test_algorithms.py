@@ -150,6 +150,14 @@ def test_hqq_gives_up_a_few_outliers_for_the_many() -> None:
     assert errors[0] < 0.5 * errors[1]
 
 
+def test_hqq_pays_with_squared_error_where_tails_are_light() -> None:
+    rows = draw("normal", 8, 512)
+    found = hqq_qparams(rows, bits=4, symmetric=False)
+    full = rtn_qparams(rows, bits=4, symmetric=False)
+    errors = [(fake_quantize(rows, grid) - rows).square().mean() for grid in (found, full)]
+    assert errors[0] > 1.2 * errors[1]
+
+
 def test_hqq_is_the_same_for_a_layer_a_thousand_times_as_loud() -> None:
     rows = draw("laplace", 8, 256)
     quiet = hqq_qparams(rows, bits=4, symmetric=True).scale

@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from app.adm_shelf import AdmShelf
 from app.archive import write_archive
 from app.handlers.api import ApiHandlers
 from app.job import JobState
@@ -281,3 +282,11 @@ def test_the_example_is_shown_to_everyone(
         elsewhere.close()
     finally:
         other.close()
+
+
+def test_a_model_that_a_job_still_holds_is_not_loaded_again(settings: Settings) -> None:
+    folder = settings.local_adms["tiny"]
+    shelf = AdmShelf({"tiny": folder, "other": folder})
+    held = shelf.load("tiny")
+    assert shelf.load("other") is not held
+    assert shelf.load("tiny") is held

@@ -116,6 +116,7 @@ function sendNext() {
 
 // No answer came: rules with an error draw no rows, and a choice that was refused must not stay.
 function undo() {
+  waiting = 0;
   show();
   sendNext();
 }
