@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -22,11 +23,12 @@ HOSTILE = "<img src=x onerror=window.pwned=1> ${window.pwned=1} {{value}} `"
 
 @dataclass
 class Site:
-    """A running page, and the edits that reached its server."""
+    """A running page, the edits that reached its server, and whether this leaves them be."""
 
     url: str = ""
     edits: list[LayerEdit] = field(default_factory=list)
     stops: int = 0
+    silent: bool = False
 
     def count_stop(self) -> None:
         self.stops += 1
@@ -71,9 +73,12 @@ def grid_value(bits: int = 8) -> GridValue:
 def build(site: Site, urls: list[str]) -> gr.Blocks:
     """A page with two players, a grid, a bar, and a button for each thing a server may do."""
 
-    def edited(event: gr.EventData) -> GridValue:
+    def edited(event: gr.EventData) -> GridValue | dict[str, Any]:
         edit = LayerEdit.from_event(event)
         site.edits.append(edit)
+        if site.silent:
+            silence: dict[str, Any] = gr.skip()
+            return silence
         return grid_value(4 if edit.pattern == "*" else 8)
 
     with gr.Blocks() as page:

@@ -82,6 +82,22 @@ def test_an_edit_the_server_refuses_is_undone(grid: Locator) -> None:
     expect(select).to_have_value("8")
 
 
+def test_edits_that_get_no_rows_for_an_answer_are_undone_and_followed_by_the_next(
+    grid: Locator, site: Site
+) -> None:
+    """As where the rules have an error: there is no plan to draw."""
+    site.silent = True
+    try:
+        selects = [grid.get_by_label(f"denoiser.block.{i}.conv, weight bits") for i in range(3)]
+        for select in selects:
+            select.select_option("4")
+        expect(selects[0]).to_have_value("8", timeout=15_000)
+        grid.page.wait_for_timeout(1_000)
+        assert len(site.edits) == 2, "one after the other"
+    finally:
+        site.silent = False
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "shown", "pattern"),
     [
