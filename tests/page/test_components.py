@@ -24,6 +24,7 @@ def shared_page(context: BrowserContext, site: Site) -> Iterator[Page]:
 def grid(shared_page: Page, site: Site) -> Locator:
     """The grid as it was at first: no filter, 8 bits everywhere, no edit sent."""
     shared_page.bring_to_front()
+    site.silent = False
     grid = shared_page.locator("#grid .layer-grid")
     grid.get_by_label("Find layers").fill("")
     grid.get_by_label("Kind").select_option("")
@@ -35,11 +36,19 @@ def grid(shared_page: Page, site: Site) -> Locator:
 
 
 @contextmanager
-def new_revision(grid: Locator) -> Iterator[None]:
+def new_revision(grid: Locator, timeout_ms: float = 5_000) -> Iterator[None]:
     """Leaves only when the server has answered."""
     before = grid.get_attribute("data-revision") or ""
     yield
-    expect(grid).not_to_have_attribute("data-revision", before)
+    expect(grid).not_to_have_attribute("data-revision", before, timeout=timeout_ms)
+
+
+def wait_for_edits(grid: Locator, site: Site, count: int) -> None:
+    for _ in range(100):
+        if len(site.edits) >= count:
+            return
+        grid.page.wait_for_timeout(100)
+    pytest.fail(f"{len(site.edits)} of {count} edits reached the server within 10 s")
 
 
 def test_an_edit_of_one_row_reaches_the_server(grid: Locator, site: Site) -> None:
@@ -86,16 +95,19 @@ def test_edits_that_get_no_rows_for_an_answer_are_undone_and_followed_by_the_nex
     grid: Locator, site: Site
 ) -> None:
     """As where the rules have an error: there is no plan to draw."""
+    names = [f"denoiser.block.{i}.conv" for i in range(3)]
+    selects = [grid.get_by_label(f"{name}, weight bits") for name in names]
     site.silent = True
-    try:
-        selects = [grid.get_by_label(f"denoiser.block.{i}.conv, weight bits") for i in range(3)]
-        for select in selects:
-            select.select_option("4")
-        expect(selects[0]).to_have_value("8", timeout=15_000)
-        grid.page.wait_for_timeout(1_000)
-        assert len(site.edits) == 2, "one after the other"
-    finally:
+    for select in selects:
+        select.select_option("4")
+    expect(selects[0]).to_have_value("8", timeout=15_000)
+    wait_for_edits(grid, site, 2)
+    grid.page.wait_for_timeout(1_000)
+    assert len(site.edits) == 2, "one after the other"
+    # The third waits for the second's answer: it must not reach the server in a later test.
+    with new_revision(grid, timeout_ms=15_000):
         site.silent = False
+    assert [edit.names for edit in site.edits] == [(name,) for name in names]
 
 
 @pytest.mark.parametrize(
