@@ -22,6 +22,7 @@ from ptq.scheme import Rounding
 
 # Notice, grid, summary, method of rounding, way back to the preset, slider of sizes.
 Shown = tuple[Any, Any, Any, Any, Any, Any]
+Changed = str | dict[str, Any]
 
 # A hint while the visitor types need not read a book.
 _READ_CHARACTERS = 4000
@@ -42,6 +43,12 @@ def budget_bounds(budget: Budget, megabytes: float) -> dict[str, Any]:
         "maximum": highest,
         "visible": True,
     }
+
+
+def _left_alone() -> dict[str, Any]:
+    """For rules that stay: the visitor may have changed them since they were sent."""
+    nothing: dict[str, Any] = gr.skip()
+    return nothing
 
 
 class ConfigureHandlers:
@@ -90,26 +97,26 @@ class ConfigureHandlers:
         return format_rules(preset(name).rules) + set_aside(own_rules(rules))
 
     @explained
-    def choose_rounding(self, rules: str, rounding: str) -> str:
+    def choose_rounding(self, rules: str, rounding: str) -> Changed:
         """Round the denoiser's weights by another method; rules with an error stay."""
         try:
             return with_rounding(rules, Rounding(rounding))
         except ConfigError as error:
             warn(error)
-            return rules
+            return _left_alone()
 
     @explained
-    def replan(self, adm: str, rules: str, megabytes: float) -> str:
+    def replan(self, adm: str, rules: str, megabytes: float) -> Changed:
         """Put the best plan within a size in front of the rules; what they fix stays."""
         # The slider's number lets go whenever it is left, changed or not.
         if self.sizes(adm, rules).get("value") == megabytes:
-            return rules
+            return _left_alone()
         try:
             budget = self.workbench.budget(adm, rules)
-            return rules if budget is None else budget.rules(megabytes)
+            return _left_alone() if budget is None else budget.rules(megabytes)
         except ConfigError as error:
             warn(error)
-            return rules
+            return _left_alone()
 
     @explained
     def choose_adm(self, adm: str, rules: str, prompts: str) -> tuple[Any, ...]:
@@ -131,6 +138,7 @@ class ConfigureHandlers:
             rules = apply_edit(rules, LayerEdit.from_event(event), self.workbench.layers(adm))
         except ConfigError as error:
             warn(error)
+            return _left_alone(), *self.check_rules(adm, rules)
         return rules, *self.check_rules(adm, rules)
 
     @explained
