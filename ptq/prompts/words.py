@@ -50,13 +50,11 @@ def function_words() -> frozenset[str]:
 
 
 def stem(word: str) -> str:
-    """The word without an English ending, the consonant doubled before it, or a final e."""
+    """The word without an English ending, the consonant doubled at its end, or a final e."""
     if word.endswith("ies") and len(word) > _SHORTEST_STEM + 1:
         return word.removesuffix("ies") + "y"
-    ending = next((e for e in _ENDINGS if word.endswith(e)), "")
-    rest = word.removesuffix(ending)
-    if not ending or len(rest) < _SHORTEST_STEM:
-        rest = word
-    elif len(rest) > _SHORTEST_STEM and rest[-1] == rest[-2]:
+    stripped = (word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending))
+    rest = next((each for each in stripped if len(each) >= _SHORTEST_STEM), word)
+    if len(rest) > _SHORTEST_STEM and rest[-1] == rest[-2]:
         rest = rest[:-1]
     return rest.removesuffix("e") if len(rest) > _SHORTEST_STEM else rest

@@ -13,7 +13,14 @@ def test_every_caption_of_the_grammar_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["dogs bark", "A DOG BARKS!", "someone walked", "the sound of 2 dogs barking in a park"]
+    "text",
+    [
+        "dogs bark",
+        "A DOG BARKS!",
+        "bells toll",
+        "someone walked",
+        "the sound of 2 dogs barking in a park",
+    ],
 )
 def test_inflected_words_are_known(text: str) -> None:
     assert unknown_words(text) == ()
