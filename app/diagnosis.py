@@ -148,6 +148,12 @@ def _of_sound(pairs: Pairs) -> Iterator[str]:
             "heard as hiss: give the activations of the last layers more bits, or smaller ranges "
             "(mse)."
         )
+    if band < -_MOST_BAND_DB:
+        yield (
+            f"Quantized clips have {-band:.1f} dB less above {_HIGH_HZ / 1000:.0f} kHz, which is "
+            "heard as dullness: ranges may cut off too much. Use minmax or dynamic activations in "
+            "the last layers, or more bits."
+        )
 
 
 def _jumps(full: AudioClip, quantized: AudioClip) -> tuple[float, float]:

@@ -17,12 +17,12 @@ from ptq.results import CalibrationRecord
 from ptq.run_folder import REPORT_NAME
 from ptq.scheme import Rounding
 from ptq.stages import PLAN
-from ptq.study_config import COMPARING_STRATEGIES, StudyConfig
+from ptq.study_config import StudyConfig
 from ptq.study_events import Stage
 
 # Of a calibration clip against a full-precision one: hooks, a second pass, and a third of every
-# state for strategies that compare what states do to the layers.
-_CALIBRATION_COST, _COMPARING_COST = 1.8, 3.0
+# state to compare what they do to the layers.
+_CALIBRATION_COST = 3.0
 # Studies that are read when the page starts: more of them tell little, and keep it waiting.
 _NEWEST = 50
 SHIPPED_PACE = Path(__file__).resolve().parents[1] / "assets" / "pace.json"
@@ -119,7 +119,7 @@ class Pace:
             steps=config.steps,
             seconds=config.seconds,
         )
-        per_clip_s, per_calibration_clip_s = _rates(known, config)
+        per_clip_s, per_calibration_clip_s = _rates(known)
         rounding = slowest_rounding(plan)
         rounding_s = known.rounding_s.get(rounding)
         work_s = per_clip_s * wanted.clips + per_calibration_clip_s * wanted.calibration_clips
@@ -139,7 +139,7 @@ def slowest_rounding(plan: QuantPlan) -> Rounding:
     return max(used, key=order.index, default=Rounding.NEAREST)
 
 
-def _rates(known: _Known, config: StudyConfig) -> tuple[float, float]:
+def _rates(known: _Known) -> tuple[float, float]:
     """Seconds per unit of clips, and of calibration's."""
     last, timings_s = known.work, known.timings_s
     calibrate_s = timings_s.get(Stage.CALIBRATE, 0.0)
@@ -147,9 +147,7 @@ def _rates(known: _Known, config: StudyConfig) -> tuple[float, float]:
     per_clip_s = (sum(timings_s.values()) - calibrate_s - once_s) / last.clips
     if last.calibration_clips > 0 and calibrate_s > 0:
         return per_clip_s, calibrate_s / last.calibration_clips
-    compares = config.calibration.strategy in COMPARING_STRATEGIES
-    cost = _COMPARING_COST if compares else _CALIBRATION_COST
-    return per_clip_s, cost * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
+    return per_clip_s, _CALIBRATION_COST * timings_s.get(Stage.REFERENCE, 0.0) / last.clips
 
 
 def _read_paces(file: Path) -> dict[str, _Known]:

@@ -114,7 +114,7 @@ class Cells:
             adm=self._there, settings=self.settings, seed=seed, batch_size=_BATCH
         )
         # Covering ones come with the null prompt; what is compared is the choice of the others.
-        chosen = dict.fromkeys((*calibration_prompts(self.adm, settings), ""))
+        chosen = dict.fromkeys((*calibration_prompts(self.adm, settings).texts, ""))
         pool = recorder.record(tuple(chosen))
         everything = all_states(pool)
         # Measured once, for whichever strategy asks and in whatever order.

@@ -37,7 +37,7 @@ def main() -> None:
     # The choice never saw the prompts that it is measured by.
     held_out = tuple(p.text for p in draw_suite(Suite.EXPLORATION, _HELD_OUT, _POOL_SEED + 1))
     space = PromptSpace(reference=held_out, embed=lambda texts: embed_prompts(adm, texts))
-    chosen = {n: space.coverage(choice(n)) for n in _CHOSEN}
+    chosen = {n: space.coverage(choice.audit((), n).prompts) for n in _CHOSEN}
     pool = [p.text for p in draw_suite(Suite.CALIBRATION, _POOL, _POOL_SEED)]
     drawn = {n: draws_of(space, pool, n, arguments.draws) for n in _RANDOM}
     result: dict[str, Any] = {

@@ -287,7 +287,7 @@ def _calibration(study: StudyContext, plan: QuantPlan) -> CalibrationRecord | No
         prompts=len(manifest.prompts),
         states=manifest.states,
         manifest=manifest.sha256,
-        coverage={"sources": found.share, "families": found.families, **manifest.coverage},
+        coverage={**found.shares, **manifest.prompt_coverage, **manifest.coverage},
         taken_over=bool(wanted.reused) or shipped is not None,
     )
 

@@ -21,7 +21,7 @@ from ptq.cli_options import (
     study_config,
     study_options,
 )
-from ptq.cli_prompts import audited, augmented_path
+from ptq.cli_prompts import audited, augmented_path, calibrated, rounds_text
 from ptq.cli_runs import compared, read_run
 from ptq.cli_sensitivity import (
     additivity_figures,
@@ -31,7 +31,7 @@ from ptq.cli_sensitivity import (
 )
 from ptq.cli_smallest import smallest_found, smallest_options
 from ptq.errors import Cancelled, ConfigError, MetricError, PTQError
-from ptq.report_markdown import coverage_text, megabytes, summary_rows, table
+from ptq.report_markdown import megabytes, summary_rows, table
 from ptq.run_folder import check_link
 from ptq.study_config import check_sampling
 from ptq.study_events import StudyEvent
@@ -156,6 +156,8 @@ def _prompts(arguments: argparse.Namespace) -> None:
     choice = PromptChoice(_load(arguments.adm), arguments.seed, lexicon_of(arguments.adm))
     found = choice.audit(given, count)
     value, text = audited(found, given=bool(given))
+    if not given:
+        print(rounds_text(found.rounds), file=sys.stderr)
     if path is not None:
         write_prompts(path, found.prompts, given)
         value, text = {**value, "path": str(path)}, f"{text}\n\nWritten to {path}"
@@ -197,11 +199,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         nothing = "The plan has no static activations; nothing to measure."
         _show(arguments, {"layers": 0, "path": None, "coverage": {}}, nothing)
         return
-    folder = calibration_folder(study)
-    path, coverage = str(folder.stats_path), dict(folder.manifest().coverage)
-    reach = coverage_text(coverage)
-    text = f"{path}\nIts states {reach}." if reach else path
-    _show(arguments, {"layers": len(stats), "path": path, "coverage": coverage}, text)
+    _show(arguments, *calibrated(calibration_folder(study), len(stats)))
 
 
 def _quantize(arguments: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ def budget_options(sub: argparse.ArgumentParser) -> None:
     sensitivity_table(sub)
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--megabytes", type=float, help="of all layers")
-    budget.add_argument("--bits", type=float, help="a weight of the denoiser, on average")
+    budget.add_argument("--bits", type=float, help="a denoiser's weight, on average, scales apart")
     sub.add_argument("--out", type=Path, help="where to write the rules")
 
 

@@ -9,11 +9,12 @@ from ptq.config import QuantConfig, parse_rules
 from ptq.errors import ConfigError
 from ptq.presets import PRESETS, preset
 from ptq.prompts.files import read_prompts
+from ptq.prompts.kinds import KINDS, USUAL, Draw
+from ptq.spelling import nearest
 from ptq.study_config import STRATEGY_NAMES, CalibrationSettings, StudyConfig
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.adms.base import AudioDiffusionModel
-    from ptq.prompts.suites import Suite
 
 _PROMPTS = 8
 
@@ -38,8 +39,11 @@ def study_options(sub: argparse.ArgumentParser) -> None:
     plan_options(sub)
     sampling_options(sub)
     asked = sub.add_mutually_exclusive_group()
-    asked.add_argument("-n", "--prompts", type=int, help=f"drawn from the final suite: {_PROMPTS}")
+    asked.add_argument("-n", "--prompts", type=int, help=f"how many are drawn: {_PROMPTS}")
     asked.add_argument("--from", dest="prompt_file", type=Path, help="txt, csv or jsonl of prompts")
+    sub.add_argument(
+        "--suite", metavar="NAME", help=f"what they are drawn from: {', '.join(KINDS)}"
+    )
     _calibration_options(sub)
     sub.add_argument("--correct-sampler", action="store_true", help="undo predictable noise (PTQD)")
     sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
@@ -106,23 +110,28 @@ def guidance_of(arguments: argparse.Namespace, adm: "AudioDiffusionModel") -> fl
 
 
 def study_config(
-    arguments: argparse.Namespace, adm: "AudioDiffusionModel", suite: "Suite | None" = None
+    arguments: argparse.Namespace, adm: "AudioDiffusionModel", suite: str | None = None
 ) -> StudyConfig:
     """The study of a loaded model that the flags describe.
 
     Args:
         arguments: What was asked for.
         adm: The model.
-        suite: Prompts are drawn of it where none are given; the final one if left out.
+        suite: Prompts are drawn of it where none are given; the one asked for if left out.
+
+    Raises:
+        ConfigError: If the flags contradict one another, or name what is not there.
     """
     from ptq.adms.registry import lexicon_of
-    from ptq.prompts.suites import Suite, draw_suite
 
+    if arguments.prompt_file is not None and arguments.suite is not None:
+        raise ConfigError("Prompts come of a file or of a suite; leave --from or --suite out.")
     if arguments.prompt_file is not None:
         prompts = read_prompts(arguments.prompt_file)
     else:
         count = _PROMPTS if arguments.prompts is None else arguments.prompts
-        drawn = draw_suite(suite or Suite.FINAL, count, arguments.seed, lexicon_of(arguments.adm))
+        lexicon = lexicon_of(arguments.adm)
+        drawn = _drawn_from(arguments, suite)(count, arguments.seed, lexicon)
         prompts = tuple(prompt.text for prompt in drawn)
     return StudyConfig(
         adm=arguments.adm,
@@ -135,6 +144,15 @@ def study_config(
         calibration=_calibration(arguments),
         corrected=arguments.correct_sampler,
     )
+
+
+def _drawn_from(arguments: argparse.Namespace, suite: str | None) -> Draw:
+    if suite is not None and arguments.suite is not None:
+        raise ConfigError("This command chooses its own suites; leave --suite out.")
+    name = suite or arguments.suite or USUAL
+    if name not in KINDS:
+        raise ConfigError(f"There is no suite {name!r}; the nearest is {nearest(name, KINDS)!r}.")
+    return KINDS[name]
 
 
 def _calibration(arguments: argparse.Namespace) -> CalibrationSettings:

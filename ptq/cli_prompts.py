@@ -1,14 +1,16 @@
-"""How the command line shows an audit of prompts, and where it writes the augmented ones."""
+"""How the command line shows what prompts and calibrations cover, and where prompts are written."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptq.cli_options import check_target
 from ptq.errors import ConfigError
 from ptq.prompts.files import check_format
-from ptq.report_markdown import table
+from ptq.report_markdown import coverage_text, prompts_text, table
 
 if TYPE_CHECKING:  # torch is loaded by what needs it only
+    from ptq.calibration.folder import CalibrationFolder
     from ptq.calibration.prompt_choice import PromptAudit
 
 _MOST_NAMED = 8
@@ -46,20 +48,50 @@ def audit_text(audit: "PromptAudit") -> str:
         (meaning, f"{audit.given[name]:.3f}", f"{audit.chosen[name]:.3f}")
         for name, meaning in _MEANINGS.items()
     ]
-    rounds = [
-        (str(number), *(f"{found[name]:.3f}" for name in _LOGGED))
-        for number, found in enumerate(audit.rounds)
-    ]
     lines = [
         table(("", "given", f"chosen {len(audit.prompts)}"), rows),
         "",
-        table(("round", *_LOGGED), rounds),
+        rounds_text(audit.rounds),
         "",
     ]
     if audit.twins:
         lines.append(f"Left out, for others say nearly the same: {shortened(audit.twins)}.")
     lines += [f"Lacking {what}: {shortened(names)}." for what, names in audit.lacks.items()]
     return "\n".join(lines)
+
+
+def rounds_text(rounds: Sequence[Mapping[str, float]]) -> str:
+    """How a set of prompts grew, round by round: see ``ptq.prompts.space``."""
+    rows = [
+        (str(number), *(f"{found[name]:.3f}" for name in _LOGGED))
+        for number, found in enumerate(rounds)
+    ]
+    return table(("round", *_LOGGED), rows)
+
+
+def calibrated(folder: "CalibrationFolder", layers: int) -> tuple[dict[str, Any], str]:
+    """What a calibration rests on, as JSON values and as text.
+
+    Args:
+        folder: Where it was written.
+        layers: How many it measured.
+    """
+    path, manifest = str(folder.stats_path), folder.manifest()
+    value: dict[str, Any] = {
+        "layers": layers,
+        "path": path,
+        "coverage": dict(manifest.coverage),
+        "prompt_coverage": dict(manifest.prompt_coverage),
+        "prompt_rounds": list(manifest.prompt_rounds),
+    }
+    covered, reach = prompts_text(manifest.prompt_coverage), coverage_text(manifest.coverage)
+    lines = [
+        path,
+        f"Its {len(manifest.prompts)} prompts {covered}." if covered else "",
+        f"Its states {reach}." if reach else "",
+        rounds_text(manifest.prompt_rounds) if manifest.prompt_rounds else "",
+    ]
+    return value, "\n".join(line for line in lines if line)
 
 
 def shortened(names: tuple[str, ...]) -> str:

@@ -38,20 +38,18 @@ def smallest_options(sub: argparse.ArgumentParser) -> None:
     """Add what the search takes besides a study's own options."""
     sensitivity_table(sub)
     sub.add_argument("--rounds", type=int, default=ROUNDS, help="how often the range is halved")
-    sub.add_argument("--to", type=Path, help="where to write the rules")
+    sub.add_argument("--to", type=Path, default=Path("smallest.rules"), help="the rules")
 
 
 def smallest_found(
     adm: "AudioDiffusionModel", arguments: argparse.Namespace, on_event: "OnEvent"
 ) -> tuple[dict[str, Any], str]:
     """The smallest plan whose study is non-inferior, as JSON values and as text."""
-    from ptq.prompts.suites import Suite
     from ptq.smallest import smallest_plan
 
     allocator, layers = allocator_of(adm, arguments)
-    if arguments.to is not None:
-        check_target(arguments.to)
-    search = study_config(arguments, adm, Suite.EXPLORATION)
+    check_target(arguments.to)
+    search = study_config(arguments, adm, "exploration")
     trials = _Trials(adm=adm, ear=_ear(search), runs=arguments.out, on_event=on_event)
     with quiet_output():
         best, probes = smallest_plan(
@@ -61,19 +59,18 @@ def smallest_found(
         {**plan_figures(probe.allocation, layers), "passed": probe.passed}
         for probe in sorted(probes, key=lambda probe: probe.allocation.size_bytes)
     ]
-    value: dict[str, Any] = {"probes": rows, "smallest": None, "judged": None}
+    value: dict[str, Any] = {"probes": rows, "smallest": None, "judged": None, "path": None}
     if best is None:
         return value, f"{front_text(rows)}\n\n{_NONE}"
-    text = f"Smallest non-inferior: {megabytes(best.size_bytes)}."
-    if arguments.to is not None:
-        write_rules(arguments.to, best)
-        text += f" Rules: {arguments.to}"
+    write_rules(arguments.to, best)
+    text = f"Smallest non-inferior: {megabytes(best.size_bytes)}. Rules: {arguments.to}"
     if arguments.prompt_file is None:
-        judged = trials(study_config(arguments, adm, Suite.FINAL), best)
+        judged = trials(study_config(arguments, adm, "final"), best)
         value["judged"] = None if judged is None else asdict(judged)
         text += f"\nOn prompts that it was not chosen on: {_said(judged)}."
     else:
         text += "\nIt was chosen on these very prompts: judge it on others before you rely on it."
+    value["path"] = str(arguments.to)
     value["smallest"] = plan_figures(best, layers)
     return value, f"{front_text(rows)}\n\n{text}"
 

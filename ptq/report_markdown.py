@@ -90,10 +90,24 @@ def coverage_text(coverage: Mapping[str, float]) -> str:
     return f"reach {', '.join(parts)}" if parts else ""
 
 
+def prompts_text(coverage: Mapping[str, float]) -> str:
+    """What calibration prompts cover; empty where that was not measured.
+
+    Args:
+        coverage: as ``PromptChoice.coverage`` has it.
+    """
+    near, cells = coverage.get("near"), coverage.get("cells")
+    if near is None or cells is None:
+        return ""
+    pairs = f"fill {100 * cells:.0f} % of the pairs of family and aspect"
+    return f"{pairs}, and closely serve {100 * near:.0f} % of what the model is asked"
+
+
 def _calibration_row(found: CalibrationRecord) -> tuple[str, str]:
-    reach = coverage_text(found.coverage)
+    reach, covered = coverage_text(found.coverage), prompts_text(found.coverage)
     text = f"{found.states} {found.strategy} states of {found.prompts} prompts"
-    return "calibration", f"{text}; they {reach}" if reach else text
+    told = (f"the prompts {covered}" if covered else "", f"the states {reach}" if reach else "")
+    return "calibration", "; ".join(each for each in (text, *told) if each)
 
 
 def _change(after: int, before: int) -> str:

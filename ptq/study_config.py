@@ -19,8 +19,6 @@ MAX_SECONDS = 60.0
 
 # What ``ptq.calibration.strategies`` offers, known without loading torch.
 STRATEGY_NAMES = ("uniform", "activation-aware", "density-diversity", "normal-in-time", "random")
-# Those that run the denoiser once more on every state, to see what it does to the layers.
-COMPARING_STRATEGIES = frozenset({"activation-aware", "density-diversity"})
 
 
 @dataclass(frozen=True, kw_only=True)

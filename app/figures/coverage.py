@@ -10,7 +10,7 @@ from app.figures.style import FULL, INK, QUANTIZED, empty_figure, styled
 from app.prompt_map import PromptPoints
 
 _TITLE_RANGES = "How much of each layer's range calibration saw"
-_UNMEASURED = "Not measured: only a run's own activation-aware or density-diversity calibration is."
+_UNMEASURED = "Not measured: this run has no calibration, or an older or unusual one."
 _MOST_CHARACTERS = 60
 
 

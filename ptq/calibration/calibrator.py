@@ -4,25 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ptq.adms.base import AudioDiffusionModel, layers_of
 from ptq.adms.sampling import SamplingSettings, ShouldStop, never_stop
 from ptq.algorithms.smooth import channel_balance
-from ptq.calibration.coverage import (
-    coverage_figures,
-    random_range_coverage,
-    range_coverage,
-    rows_of,
-)
 from ptq.calibration.manifest import CalibrationManifest
 from ptq.calibration.observe import DEFAULT_BUCKETS, Observation, observe_states
-from ptq.calibration.prompt_choice import calibration_prompts
+from ptq.calibration.probe import Probe, Reach, Replays
+from ptq.calibration.prompt_choice import CalibrationPrompts, calibration_prompts
 from ptq.calibration.purposes import Purpose, rest_of, shares
-from ptq.calibration.replay import Replay
-from ptq.calibration.signatures import Signatures, measure_signatures
-from ptq.calibration.states import Progress, StatePool, StateRecorder, StateSet, no_progress
+from ptq.calibration.states import Progress, StateRecorder, StateSet, no_progress
 from ptq.calibration.strategies import Candidates, strategy
 from ptq.errors import CalibrationError
 from ptq.layer_spec import DENOISER, LayerInfo, LayerSpec
@@ -31,7 +21,7 @@ from ptq.observers import CalibrationStats
 from ptq.plan import QuantPlan
 from ptq.quantize import weight_rows
 from ptq.scheme import MAX_TIMESTEP_BUCKETS, Balance
-from ptq.study_config import COMPARING_STRATEGIES, CalibrationSettings
+from ptq.study_config import CalibrationSettings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,16 +67,20 @@ class Calibrator:
         """
         chooser = strategy(self.wanted.strategy)
         prompts = calibration_prompts(self.adm, self.wanted)
-        replays = _Replays(
-            calibrator=self,
-            before=len(prompts),
-            count=1 + (chooser.id in COMPARING_STRATEGIES) + bool(_uneven(plan)),
+        replays = Replays(
+            adm=self.adm,
+            steps=self.sampling.steps,
+            progress=self.progress,
+            should_stop=self.should_stop,
+            before=len(prompts.texts),
+            count=2 + bool(_uneven(plan)),
         )
-        pool = self._recorder(replays.total).record(prompts)
-        probe = _Probe(pool=pool, replays=replays)
+        pool = self._recorder(replays.total).record(prompts.texts)
+        probe = Probe(pool=pool, next_replay=replays.next)
         candidates = Candidates(pool=pool, measure=probe)
         count, others = shares(pool, self.wanted.states, self.wanted.reconstruction)
         chosen = chooser.states(candidates, count, self.wanted.seed)
+        reach = probe.reach(chosen, self.wanted.seed)
         rest = rest_of(pool, chosen, others, self.wanted.seed)
         sets = {
             Purpose.STATISTICS: StateSet.of(pool, chosen),
@@ -99,8 +93,19 @@ class Calibrator:
         states = sets[Purpose.STATISTICS]
         watched = self._balanced(observation, plan, replays, states)
         stats = observe_states(replays.next(states), watched)
-        manifest = CalibrationManifest(
-            strategy=chooser.id,
+        manifest = replace(
+            self._manifest(prompts, reach),
+            buckets=observation.buckets,
+            states=len(chosen),
+            reconstruction=len(rest),
+            balanced=balances_of(plan),
+        )
+        return Calibration(stats=stats, sets=sets, manifest=manifest)
+
+    def _manifest(self, prompts: CalibrationPrompts, reach: Reach) -> CalibrationManifest:
+        """What was asked for, and what it covers; the plan has its part to add."""
+        return CalibrationManifest(
+            strategy=self.wanted.strategy,
             covering=self.wanted.covering,
             model_hash=self.adm.source_hash,
             sampler=type(self.adm).__name__,
@@ -108,19 +113,18 @@ class Calibrator:
             guidance=self.sampling.guidance,
             seconds=self.sampling.seconds,
             seed=self.wanted.seed,
-            buckets=observation.buckets,
-            prompts=prompts,
-            states=len(chosen),
-            reconstruction=len(rest),
-            coverage=probe.coverage(chosen, self.wanted.seed),
-            balanced=balances_of(plan),
-            site_coverage=probe.site_coverage(chosen),
-            random_site_coverage=probe.random_site_coverage(len(chosen), self.wanted.seed),
+            buckets=DEFAULT_BUCKETS,
+            prompts=prompts.texts,
+            states=0,
+            coverage=reach.figures,
+            site_coverage=reach.sites,
+            random_site_coverage=reach.random_sites,
+            prompt_coverage=prompts.coverage,
+            prompt_rounds=prompts.rounds,
         )
-        return Calibration(stats=stats, sets=sets, manifest=manifest)
 
     def _balanced(
-        self, wanted: Observation, plan: QuantPlan, replays: "_Replays", states: StateSet
+        self, wanted: Observation, plan: QuantPlan, replays: Replays, states: StateSet
     ) -> Observation:
         """What to watch once channels are evened out, which takes a replay of its own."""
         kinds = _uneven(plan)
@@ -160,78 +164,6 @@ def _uneven(plan: QuantPlan) -> dict[str, Balance]:
     """How channels are evened out, for the layers where they are."""
     found = {spec.name: _balance(spec) for spec in plan.quantized}
     return {name: kind for name, kind in found.items() if kind is not Balance.NONE}
-
-
-@dataclass(kw_only=True)
-class _Replays:
-    """Replays of one calibration, in turn, each told as so many steps of the sampler.
-
-    Attributes:
-        calibrator: Whose model, and who is told.
-        before: How much was done before the first.
-        count: How many there will be.
-    """
-
-    calibrator: Calibrator
-    before: int
-    count: int
-
-    @property
-    def total(self) -> int:
-        """All that there is to do."""
-        return self.before + self.count * self.calibrator.sampling.steps
-
-    def next(self, states: StateSet) -> Replay:
-        """The next one, of some states."""
-        asked, total, before = self.calibrator, self.total, self.before
-        self.before, self.count = before + asked.sampling.steps, self.count - 1
-        return Replay(
-            adm=asked.adm,
-            states=states,
-            progress=lambda done, steps: asked.progress(
-                before + done * asked.sampling.steps // steps, total
-            ),
-            should_stop=asked.should_stop,
-        )
-
-
-@dataclass(kw_only=True)
-class _Probe:
-    """Measures what states do to the layers, for the strategy that asks, and remembers it."""
-
-    pool: StatePool
-    replays: _Replays
-    measured: tuple[NDArray[np.int64], Signatures] | None = None
-
-    def __call__(self, candidates: NDArray[np.int64]) -> Signatures:
-        found = measure_signatures(self.replays.next(StateSet.of(self.pool, candidates)))
-        self.measured = (candidates, found)
-        return found
-
-    def coverage(self, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
-        """What a chosen set reaches, where a strategy had it measured."""
-        if self.measured is None:
-            return {}
-        candidates, signatures = self.measured
-        return coverage_figures(signatures, rows_of(candidates, chosen), seed)
-
-    def site_coverage(self, chosen: NDArray[np.int64]) -> dict[str, float]:
-        """How much of its peak each site reaches over a chosen set, likewise."""
-        if self.measured is None:
-            return {}
-        candidates, signatures = self.measured
-        return _rounded(range_coverage(signatures, rows_of(candidates, chosen)))
-
-    def random_site_coverage(self, size: int, seed: int) -> dict[str, float]:
-        """How much of it random sets of a size reach, likewise."""
-        if self.measured is None:
-            return {}
-        _, signatures = self.measured
-        return _rounded(random_range_coverage(signatures, size, seed))
-
-
-def _rounded(shares: dict[str, float]) -> dict[str, float]:
-    return {name: round(share, 4) for name, share in shares.items()}
 
 
 def common_buckets(wanted: Iterable[int]) -> int:

@@ -23,8 +23,10 @@ class CalibrationManifest:
     ``balanced`` names the layers whose channels were evened out, and how.
     ``coverage`` says what the states reach of all that were recorded, where that was measured, and
     ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
-    ``random_site_coverage`` is what random sets of the same size reach there. It says nothing of
-    what was chosen, and is no part of the identity.
+    ``random_site_coverage`` is what random sets of the same size reach there. ``prompt_coverage``
+    says what the prompts cover of what the model may be asked, ``prompt_rounds`` how the set grew
+    that they were chosen from; see ``ptq.prompts.space``. Neither of the three says anything of
+    what was chosen, and none is part of the identity.
     """
 
     strategy: str
@@ -43,13 +45,15 @@ class CalibrationManifest:
     coverage: Mapping[str, float] = field(default_factory=dict)
     site_coverage: Mapping[str, float] = field(default_factory=dict)
     random_site_coverage: Mapping[str, float] = field(default_factory=dict)
+    prompt_coverage: Mapping[str, float] = field(default_factory=dict)
+    prompt_rounds: tuple[Mapping[str, float], ...] = ()
     schema: int = MANIFEST_SCHEMA
 
     @property
     def sha256(self) -> str:
         """Identity of the calibration set."""
-        made_of = asdict(self)
-        del made_of["random_site_coverage"]
+        told = {"random_site_coverage", "prompt_coverage", "prompt_rounds"}
+        made_of = {name: value for name, value in asdict(self).items() if name not in told}
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -65,7 +69,8 @@ class CalibrationManifest:
         """
         try:
             data = json.loads(text)
-            manifest = cls(**{**data, "prompts": tuple(data["prompts"])})
+            lists = {"prompts": data["prompts"], "prompt_rounds": data.get("prompt_rounds", ())}
+            manifest = cls(**{**data, **{name: tuple(found) for name, found in lists.items()}})
         except (TypeError, KeyError, ValueError) as error:
             raise CalibrationError(
                 f"The calibration manifest is damaged ({error}); calibrate again."

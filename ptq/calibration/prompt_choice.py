@@ -70,19 +70,6 @@ class PromptChoice:
             embed=lambda texts: embed_prompts(adm, texts),
         )
 
-    def __call__(self, count: int, given: Sequence[str] = ()) -> tuple[str, ...]:
-        """Augment prompts until the space is covered, and choose the ones that cover most.
-
-        Args:
-            count: How many to choose.
-            given: Prompts to begin with, which stay, but for near twins, where there is room for
-                them and more; without any, the grammar's own.
-
-        Raises:
-            ConfigError: If the count is below one.
-        """
-        return self._chosen(self._grown(count, given), count, given)
-
     def _grown(self, count: int, given: Sequence[str]) -> Augmentation:
         seeds = tuple(given) or self._drawn(count)[:count]
         variator = Variator(lexicon=self._lexicon, rng=np.random.default_rng(self._seed))
@@ -101,9 +88,15 @@ class PromptChoice:
         return draw_suite(Suite.CALIBRATION, count, seed, self._lexicon)
 
     def audit(self, given: Sequence[str], count: int) -> PromptAudit:
-        """Say what prompts cover and lack, and choose a set that covers more.
+        """Say what prompts cover and lack; augment them, and choose the ones that cover most.
 
-        The prompts given stay in it, but for near twins, where there is room for them and more.
+        Args:
+            given: Prompts to begin with, which stay, but for near twins, where there is room for
+                them and more; without any, the grammar's own.
+            count: How many to choose.
+
+        Raises:
+            ConfigError: If the count is below one.
         """
         grown = self._grown(count, given)
         chosen = self._chosen(grown, count, given)
@@ -125,8 +118,7 @@ class PromptChoice:
     def coverage(self, texts: Sequence[str]) -> dict[str, float]:
         """Shares of the space, and of the known sources, that prompts cover."""
         named = source_coverage(texts, self._lexicon)
-        shares = {"sources": named.share, "families": named.families}
-        return {**_rounded(self.space.coverage(texts)), **shares}
+        return {**_rounded(self.space.coverage(texts)), **named.shares}
 
     def _lacks(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         named = source_coverage(texts, self._lexicon)
@@ -144,15 +136,38 @@ def _rounded(found: PromptCoverage) -> dict[str, float]:
     return {name: round(value, 4) for name, value in asdict(found).items()}
 
 
-def calibration_prompts(adm: AudioDiffusionModel, wanted: CalibrationSettings) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class CalibrationPrompts:
+    """What a model is calibrated on.
+
+    Attributes:
+        texts: The prompts.
+        coverage: Shares of the space, and of the known sources, that they cover.
+        rounds: Closeness, radius and cells of the set that they were chosen from, as it grew; empty
+            where they were given or drawn.
+    """
+
+    texts: tuple[str, ...]
+    coverage: Mapping[str, float]
+    rounds: tuple[Mapping[str, float], ...] = ()
+
+
+def calibration_prompts(
+    adm: AudioDiffusionModel, wanted: CalibrationSettings
+) -> CalibrationPrompts:
     """The prompts to calibrate on: those given, or covering or drawn ones of the calibration suite.
 
     All but drawn ones come with the null prompt: guidance asks every model about it.
     """
     lexicon = lexicon_of(adm.id)
-    if wanted.texts:
-        return (*wanted.texts, _NULL_PROMPT)
+    choice = PromptChoice(adm, wanted.seed, lexicon)
     if wanted.covering:
-        return (*PromptChoice(adm, wanted.seed, lexicon)(wanted.prompts), _NULL_PROMPT)
-    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
-    return tuple(prompt.text for prompt in drawn)
+        found = choice.audit((), wanted.prompts)
+        texts = (*found.prompts, _NULL_PROMPT)
+        return CalibrationPrompts(texts=texts, coverage=found.chosen, rounds=found.rounds)
+    if wanted.texts:
+        texts = (*wanted.texts, _NULL_PROMPT)
+    else:
+        drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
+        texts = tuple(prompt.text for prompt in drawn)
+    return CalibrationPrompts(texts=texts, coverage=choice.coverage(texts))

@@ -15,6 +15,8 @@ from ptq.calibration.signatures import Measure
 from ptq.calibration.states import StatePool, all_states
 from ptq.errors import ConfigError
 
+# How close all states are to all takes memory that grows with the square.
+MOST_COMPARED = 8192
 # PTQ4DM's released settings: mean and deviation of the time, as shares of the whole.
 _NORMAL_MEAN = _NORMAL_DEVIATION = 0.4
 
@@ -134,12 +136,11 @@ class AwareStrategy:
     had, and this one is ours: see ``ptq.calibration.aware``.
 
     Attributes:
-        most: How many states, drawn at random, are chosen from where there are more: how close all
-            are to all takes memory that grows with the square.
+        most: How many states, drawn at random, are chosen from where there are more.
     """
 
     id: str = "activation-aware"
-    most: int = 8192
+    most: int = MOST_COMPARED
 
     def states(self, candidates: Candidates, count: int, seed: int) -> NDArray[np.int64]:
         """Choose greedily by what the states do to the layers; the seed decides between equals."""

@@ -38,8 +38,12 @@ _MANNERS: Mapping[str, str] = MappingProxyType(
 )
 _SURROUNDINGS: Mapping[str, str] = MappingProxyType(
     {
-        "indoors": r"\b(?:room|kitchen|hall|house|office|church|corridor|theatre|bathroom|shop)\b",
-        "outdoors": r"\b(?:street|forest|garden|field|beach|park|farm|mountain|river|outside)\b",
+        "indoors": (
+            r"\b(?:indoors|room|kitchen|hall|house|office|church|corridor|theatre|bathroom|shop)\b"
+        ),
+        "outdoors": (
+            r"\b(?:outdoors|outside|street|forest|garden|field|beach|park|farm|mountain|river)\b"
+        ),
         "in a vehicle": r"\b(?:car|bus|cabin|cockpit|carriage)\b",
         "in a crowd": r"\b(?:crowd|audience|party|market|stadium)\b",
     }

@@ -26,6 +26,11 @@ class SourceCoverage:
         """Share of the sources that are named."""
         return len(self.named) / len(self.known)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Both shares by name, as reports have them."""
+        return {"sources": self.share, "families": self.families}
+
 
 def named_sources(text: str, lexicon: Lexicon | None = None) -> frozenset[str]:
     """Ids of the sources that a text names.

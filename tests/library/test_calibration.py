@@ -92,12 +92,16 @@ def test_calibration_prompts_are_of_the_calibration_suite_alone(tiny_adm: AudioL
     everything = default_lexicon().all_voiced()
     owned = tuple(p.text for p in draw_suite(Suite.CALIBRATION, 6, seed=2, lexicon=everything))
     wanted = replace(drawn(prompts=6), seed=2)
-    assert calibration_prompts(tiny_adm, wanted) == owned
+    found = calibration_prompts(tiny_adm, wanted)
+    assert (found.texts, found.rounds) == (owned, ())
     covering = calibration_prompts(tiny_adm, replace(wanted, covering=True))
-    assert len(set(covering)) == 7
-    assert covering[-1] == ""  # what guidance asks every model about
+    assert len(set(covering.texts)) == 7
+    assert covering.texts[-1] == ""  # what guidance asks every model about
+    assert covering.coverage["cells"] > found.coverage["cells"]
     space = PromptChoice(tiny_adm, 2, everything).space
-    assert space.coverage(covering).cells > space.coverage(owned).cells
+    assert found.coverage["near"] == round(space.coverage(owned).near, 4)
+    assert covering.rounds[-1]["near"] >= covering.rounds[0]["near"]
+    assert len(covering.rounds) > 1
 
 
 def test_an_unknown_strategy_is_refused() -> None:

@@ -158,6 +158,8 @@ def test_stages_can_be_run_one_by_one(capsys: pytest.CaptureFixture[str], tmp_pa
     common = ("tiny", "--preset", "w8a8", *SMALL, "--out", str(tmp_path))
     calibrated = shown(capsys, "calibrate", *common)
     assert calibrated["layers"] > 0
+    assert calibrated["prompt_coverage"]["radius"] > 0.0
+    assert 0.0 < calibrated["coverage"]["range_mean"] <= 1.0
     stats = Path(calibrated["path"])
     written = stats.stat().st_mtime_ns
     quantized = shown(capsys, "quantize", *common)

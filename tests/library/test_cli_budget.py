@@ -119,12 +119,12 @@ def test_the_smallest_plan_is_judged_on_prompts_that_it_was_not_chosen_on(
     monkeypatch.setattr("ptq.metrics.embed.ear.find_ear", BandEar)
     sampling = ("--steps", "2", "--seconds", "0.64", "-n", str(COUNT), "--out", str(runs))
     search = ("smallest", "tiny", "--plan", str(base), *sampling, "--sensitivities", str(table))
-    rules = tmp_path / "least.rules"
-    found = shown(capsys, *search, "--rounds", "2", "--to", str(rules))
+    monkeypatch.chdir(tmp_path)
+    found = shown(capsys, *search, "--rounds", "2")
     assert [row["passed"] for row in found["probes"]] == [False, True, True]
     assert found["smallest"] == {k: v for k, v in found["probes"][1].items() if k != "passed"}
     assert found["judged"] is None
-    assert parse_rules(rules.read_text())
+    assert parse_rules(Path(found["path"]).read_text())
     lexicon = lexicon_of("tiny")
     asked = {
         tuple(prompt.text for prompt in draw_suite(suite, COUNT, 0, lexicon)): suite
@@ -166,3 +166,5 @@ def test_a_search_with_too_few_prompts_is_refused_at_once(
     search = ("smallest", "tiny", "--plan", str(base), *SMALL, "--sensitivities", str(table))
     assert main(list(search)) == 2
     assert "1 prompts are too few for a verdict; give -n 512 or more" in capsys.readouterr().err
+    assert main([*search, "--suite", "negation"]) == 2
+    assert "leave --suite out" in capsys.readouterr().err

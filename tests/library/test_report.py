@@ -121,8 +121,14 @@ def test_what_calibration_reached_stands_beside_random_states() -> None:
     )
     rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": record})))
     assert rows["calibration"] == (
-        "120 activation-aware states of 17 prompts; they reach "
+        "120 activation-aware states of 17 prompts; the states reach "
         "99.3 % (random states: 98.5 %) of the layers' peaks"
+    )
+    covered = replace(record, coverage={"near": 0.064, "radius": 0.8, "cells": 0.83})
+    rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": covered})))
+    assert rows["calibration"] == (
+        "120 activation-aware states of 17 prompts; the prompts fill 83 % of the pairs of family "
+        "and aspect, and closely serve 6 % of what the model is asked"
     )
     plain = replace(record, coverage={})
     rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": plain})))

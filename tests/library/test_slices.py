@@ -9,6 +9,7 @@ import pytest
 from ptq.errors import ConfigError
 from ptq.prompts import slices
 from ptq.prompts.coverage import named_sources, source_coverage
+from ptq.prompts.kinds import KINDS, USUAL
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.scene import Distance, Pace, Pitch
 from ptq.prompts.slices import Slice, draw_slice, each_slice
@@ -133,3 +134,12 @@ def test_suites_share_all_scenes_among_them() -> None:
     assert bounds[-1][1] == 1.0
     long = draw_suite(Suite.LONG_FORM, 20, 1)
     assert {suite_of(prompt) for prompt in long} == {Suite.LONG_FORM}
+
+
+def test_every_kind_has_a_name_but_what_calibrates() -> None:
+    assert KINDS[USUAL](3, 1, LEXICON) == draw_suite(Suite.FINAL, 3, 1, LEXICON)
+    assert KINDS["long-form"](3, 1, LEXICON) == draw_suite(Suite.LONG_FORM, 3, 1, LEXICON)
+    assert {kind.name.lower().replace("_", "-") for kind in Slice} < set(KINDS)
+    for draw in KINDS.values():
+        suites = {suite_of(prompt) for prompt in draw(3, 1, LEXICON)}
+        assert Suite.CALIBRATION not in suites

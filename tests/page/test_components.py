@@ -157,11 +157,14 @@ def test_the_grid_works_from_the_keyboard(grid: Locator, site: Site) -> None:
 
 def test_rows_can_be_put_in_order(grid: Locator) -> None:
     first = grid.locator(".row .name").first
-    for expected in ("denoiser.block.74.to_q", "denoiser.block.0.conv"):
-        grid.get_by_role("button", name="Size").click()
-        expect(first).to_have_text(expected)
-    grid.get_by_role("button", name="Size").click()  # the order of the network again
-    expect(grid.locator("[aria-sort=none]")).to_have_count(4)
+    smallest, largest = "denoiser.block.0.conv", "denoiser.block.74.to_q"
+    for column, order in (("Size", (largest, smallest)), ("Sensitivity", (smallest, largest))):
+        for expected in order:
+            grid.get_by_role("button", name=column).click()
+            expect(first).to_have_text(expected)
+        grid.get_by_role("button", name=column).click()  # the order of the network again
+        expect(grid.locator("[aria-sort=none]")).to_have_count(4)
+    expect(grid.locator(".row .sensitivity").first).to_have_text("1.0")
 
 
 def test_the_bar_shows_the_job_and_stops_it(page: Page, site: Site) -> None:
