@@ -21,7 +21,7 @@ from ptq.cli_options import (
     study_config,
     study_options,
 )
-from ptq.cli_prompts import audited, augmented_path, calibrated, rounds_text
+from ptq.cli_prompts import UNCOVERED, audited, augmented_path, calibrated, rounds_text
 from ptq.cli_runs import compared, read_run
 from ptq.cli_sensitivity import (
     additivity_figures,
@@ -197,7 +197,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         stats = calibrate_stage(study, plan_stage(study))
     if not stats:
         nothing = "The plan has no static activations; nothing to measure."
-        _show(arguments, {"layers": 0, "path": None, "coverage": {}}, nothing)
+        _show(arguments, {"layers": 0, "path": None, **UNCOVERED}, nothing)
         return
     _show(arguments, *calibrated(calibration_folder(study), len(stats)))
 

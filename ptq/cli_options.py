@@ -1,6 +1,7 @@
 """What the command line's flags say: rules, sampling and studies."""
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,8 @@ def check_target(path: Path) -> None:
         raise ConfigError(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent} for {path.name}; make it first.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} may not be written; name a file in another folder.")
 
 
 def quant_config(arguments: argparse.Namespace) -> QuantConfig:

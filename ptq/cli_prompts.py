@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ptq.cli_options import check_target
@@ -21,6 +22,10 @@ _MEANINGS = {
     "sources": "sounds that the model may be asked for",
     "families": "families of those sounds",
 }
+# What `calibrate` says of coverage where there is nothing to calibrate.
+UNCOVERED: Mapping[str, Any] = MappingProxyType(
+    {"coverage": {}, "prompt_coverage": {}, "prompt_rounds": []}
+)
 _LOGGED = ("near", "radius", "cells")
 
 

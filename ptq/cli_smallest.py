@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # torch is loaded by what needs it only
     from ptq.study_events import OnEvent
 
 ROUNDS = 5
+_RULES = Path("smallest.rules")
 _NONE = "Not even the largest plan is non-inferior; measure with more schemes of more bits."
 
 
@@ -38,7 +39,7 @@ def smallest_options(sub: argparse.ArgumentParser) -> None:
     """Add what the search takes besides a study's own options."""
     sensitivity_table(sub)
     sub.add_argument("--rounds", type=int, default=ROUNDS, help="how often the range is halved")
-    sub.add_argument("--to", type=Path, default=Path("smallest.rules"), help="the rules")
+    sub.add_argument("--to", type=Path, help=f"where to write the rules: {_RULES}")
 
 
 def smallest_found(
@@ -48,7 +49,7 @@ def smallest_found(
     from ptq.smallest import smallest_plan
 
     allocator, layers = allocator_of(adm, arguments)
-    check_target(arguments.to)
+    path = _target(arguments.to)
     search = study_config(arguments, adm, "exploration")
     trials = _Trials(adm=adm, ear=_ear(search), runs=arguments.out, on_event=on_event)
     with quiet_output():
@@ -62,17 +63,26 @@ def smallest_found(
     value: dict[str, Any] = {"probes": rows, "smallest": None, "judged": None, "path": None}
     if best is None:
         return value, f"{front_text(rows)}\n\n{_NONE}"
-    write_rules(arguments.to, best)
-    text = f"Smallest non-inferior: {megabytes(best.size_bytes)}. Rules: {arguments.to}"
+    write_rules(path, best)
+    text = f"Smallest non-inferior: {megabytes(best.size_bytes)}. Rules: {path}"
     if arguments.prompt_file is None:
         judged = trials(study_config(arguments, adm, "final"), best)
         value["judged"] = None if judged is None else asdict(judged)
         text += f"\nOn prompts that it was not chosen on: {_said(judged)}."
     else:
         text += "\nIt was chosen on these very prompts: judge it on others before you rely on it."
-    value["path"] = str(arguments.to)
+    value["path"] = str(path)
     value["smallest"] = plan_figures(best, layers)
     return value, f"{front_text(rows)}\n\n{text}"
+
+
+def _target(wanted: Path | None) -> Path:
+    """Where the rules will be written; nothing is overwritten unasked."""
+    if wanted is None and _RULES.exists():
+        raise ConfigError(f"{_RULES} is there already; name another file with --to, or this one.")
+    path = wanted or _RULES
+    check_target(path)
+    return path
 
 
 def _ear(config: StudyConfig) -> "Ear":

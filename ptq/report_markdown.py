@@ -100,7 +100,7 @@ def prompts_text(coverage: Mapping[str, float]) -> str:
     if near is None or cells is None:
         return ""
     pairs = f"fill {100 * cells:.0f} % of the pairs of family and aspect"
-    return f"{pairs}, and closely serve {100 * near:.0f} % of what the model is asked"
+    return f"{pairs}, and closely serve {100 * near:.0f} % of the reference prompts"
 
 
 def _calibration_row(found: CalibrationRecord) -> tuple[str, str]:

@@ -79,7 +79,7 @@ class CalibrationRecord:
     """What the activation ranges rest on.
 
     ``coverage`` holds shares of what the calibration prompts name (``sources``, ``families``), how
-    they cover the prompts that a model is asked (``near``, ``radius``, ``cells``: see
+    they cover a reference that covering ones are chosen by (``near``, ``radius``, ``cells``: see
     ``ptq.prompts.space``), and what the states reach: see ``ptq.calibration.coverage``. Older
     calibrations lack the latter two.
     ``taken_over`` says that the ranges were not measured by the study, but came from another one or

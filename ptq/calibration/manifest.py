@@ -24,9 +24,9 @@ class CalibrationManifest:
     ``coverage`` says what the states reach of all that were recorded, where that was measured, and
     ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
     ``random_site_coverage`` is what random sets of the same size reach there. ``prompt_coverage``
-    says what the prompts cover of what the model may be asked, ``prompt_rounds`` how the set grew
-    that they were chosen from; see ``ptq.prompts.space``. Neither of the three says anything of
-    what was chosen, and none is part of the identity.
+    says what the prompts cover of a reference, which covering ones are chosen by, ``prompt_rounds``
+    how the set grew that they were chosen from; see ``ptq.prompts.space``. None of the three says
+    anything of what was chosen, and none is part of the identity.
     """
 
     strategy: str

@@ -9,7 +9,7 @@ import numpy as np
 from ptq.adms.base import AudioDiffusionModel
 from ptq.adms.registry import lexicon_of
 from ptq.adms.text import embed_prompts
-from ptq.errors import ConfigError
+from ptq.errors import ConfigError, ModelError
 from ptq.prompts.aspects import cells_of
 from ptq.prompts.augment import Augmentation, Augmenter, choose_prompts, without_twins
 from ptq.prompts.coverage import source_coverage
@@ -116,7 +116,10 @@ class PromptChoice:
         return tuple(text for text in texts if " ".join(text.split()) not in kept)
 
     def coverage(self, texts: Sequence[str]) -> dict[str, float]:
-        """Shares of the space, and of the known sources, that prompts cover."""
+        """Shares of the space, and of the known sources, that prompts cover.
+
+        Covering prompts are chosen by the same reference, which flatters them beside others.
+        """
         named = source_coverage(texts, self._lexicon)
         return {**_rounded(self.space.coverage(texts)), **named.shares}
 
@@ -142,7 +145,8 @@ class CalibrationPrompts:
 
     Attributes:
         texts: The prompts.
-        coverage: Shares of the space, and of the known sources, that they cover.
+        coverage: Shares of the space, and of the known sources, that they cover but for the null
+            prompt; empty where the model's text cannot be embedded.
         rounds: Closeness, radius and cells of the set that they were chosen from, as it grew; empty
             where they were given or drawn.
     """
@@ -165,9 +169,11 @@ def calibration_prompts(
         found = choice.audit((), wanted.prompts)
         texts = (*found.prompts, _NULL_PROMPT)
         return CalibrationPrompts(texts=texts, coverage=found.chosen, rounds=found.rounds)
-    if wanted.texts:
-        texts = (*wanted.texts, _NULL_PROMPT)
-    else:
-        drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
-        texts = tuple(prompt.text for prompt in drawn)
-    return CalibrationPrompts(texts=texts, coverage=choice.coverage(texts))
+    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
+    texts = wanted.texts or tuple(prompt.text for prompt in drawn)
+    try:
+        coverage = choice.coverage(texts)
+    except ModelError:  # these prompts can do without
+        coverage = {}
+    null = (_NULL_PROMPT,) if wanted.texts else ()
+    return CalibrationPrompts(texts=texts + null, coverage=coverage)

@@ -22,7 +22,7 @@ from ptq.calibration.signatures import Signatures
 from ptq.calibration.states import StatePool, StateRecorder, StateSet
 from ptq.calibration.strategies import Candidates, UniformStrategy, strategy
 from ptq.context import current_step
-from ptq.errors import CalibrationError, Cancelled, ConfigError
+from ptq.errors import CalibrationError, Cancelled, ConfigError, ModelError
 from ptq.layer_spec import LayerInfo
 from ptq.prompts.lexicon import default_lexicon
 from ptq.prompts.suites import Suite, draw_suite, suite_of
@@ -86,6 +86,21 @@ def test_a_suite_is_drawn_again_the_same_and_refuses_nonsense() -> None:
     for count, seed in ((0, 0), (-1, 0), (4, -1)):
         with pytest.raises(ConfigError, match="ask for 1 or more"):
             draw_suite(Suite.FINAL, count, seed)
+
+
+def test_prompts_that_are_not_chosen_need_no_embedding(
+    tiny_adm: AudioLDM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("no embedding")
+
+    monkeypatch.setattr("ptq.calibration.prompt_choice.embed_prompts", refuse)
+    given = replace(drawn(prompts=1), texts=("rain falls",))
+    for wanted, count in ((drawn(prompts=3), 3), (given, 2)):
+        found = calibration_prompts(tiny_adm, wanted)
+        assert (len(found.texts), found.coverage) == (count, {})
+    with pytest.raises(ModelError, match="no embedding"):
+        calibration_prompts(tiny_adm, replace(drawn(), covering=True))
 
 
 def test_calibration_prompts_are_of_the_calibration_suite_alone(tiny_adm: AudioLDM) -> None:

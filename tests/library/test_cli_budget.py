@@ -168,3 +168,7 @@ def test_a_search_with_too_few_prompts_is_refused_at_once(
     assert "1 prompts are too few for a verdict; give -n 512 or more" in capsys.readouterr().err
     assert main([*search, "--suite", "negation"]) == 2
     assert "leave --suite out" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    Path("smallest.rules").write_text("hours of work")
+    assert main(list(search)) == 2
+    assert "is there already; name another file with --to" in capsys.readouterr().err

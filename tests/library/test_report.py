@@ -128,7 +128,7 @@ def test_what_calibration_reached_stands_beside_random_states() -> None:
     rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": covered})))
     assert rows["calibration"] == (
         "120 activation-aware states of 17 prompts; the prompts fill 83 % of the pairs of family "
-        "and aspect, and closely serve 6 % of what the model is asked"
+        "and aspect, and closely serve 6 % of the reference prompts"
     )
     plain = replace(record, coverage={})
     rows = dict(summary_rows(Report(**{**vars(REPORT), "calibration": plain})))
