@@ -9,6 +9,8 @@ LENGTHS = ("short", "medium", "long")
 _MOST_WORDS = (6, 14)
 _ENDINGS = ("ing", "es", "ed", "s")
 _SHORTEST_STEM = 3
+# What English words end in twice without an ending: bell, purr, hiss, buzz, tree. "Dogg" is none.
+_OFTEN_DOUBLED = "eflrsz"
 
 # What the caption grammar says besides the sources.
 _GRAMMAR_WORDS = """
@@ -50,11 +52,12 @@ def function_words() -> frozenset[str]:
 
 
 def stem(word: str) -> str:
-    """The word without an English ending, the consonant doubled at its end, or a final e."""
+    """The word without an English ending, a letter doubled at its end, or a final e."""
     if word.endswith("ies") and len(word) > _SHORTEST_STEM + 1:
         return word.removesuffix("ies") + "y"
     stripped = (word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending))
     rest = next((each for each in stripped if len(each) >= _SHORTEST_STEM), word)
-    if len(rest) > _SHORTEST_STEM and rest[-1] == rest[-2]:
+    doubled = len(rest) > _SHORTEST_STEM and rest[-1] == rest[-2]
+    if doubled and (rest != word or rest[-1] in _OFTEN_DOUBLED):
         rest = rest[:-1]
     return rest.removesuffix("e") if len(rest) > _SHORTEST_STEM else rest
