@@ -93,17 +93,17 @@ class Calibrator:
         states = sets[Purpose.STATISTICS]
         watched = self._balanced(observation, plan, replays, states)
         stats = observe_states(replays.next(states), watched)
-        manifest = replace(
-            self._manifest(prompts, reach),
-            buckets=observation.buckets,
-            states=len(chosen),
-            reconstruction=len(rest),
-            balanced=balances_of(plan),
-        )
+        manifest = self._manifest(prompts, reach, sets, observation, balances_of(plan))
         return Calibration(stats=stats, sets=sets, manifest=manifest)
 
-    def _manifest(self, prompts: CalibrationPrompts, reach: Reach) -> CalibrationManifest:
-        """What was asked for, and what it covers; the plan has its part to add."""
+    def _manifest(
+        self,
+        prompts: CalibrationPrompts,
+        reach: Reach,
+        sets: Mapping[Purpose, StateSet],
+        observation: Observation,
+        balanced: Mapping[str, str],
+    ) -> CalibrationManifest:
         return CalibrationManifest(
             strategy=self.wanted.strategy,
             covering=self.wanted.covering,
@@ -113,10 +113,12 @@ class Calibrator:
             guidance=self.sampling.guidance,
             seconds=self.sampling.seconds,
             seed=self.wanted.seed,
-            buckets=DEFAULT_BUCKETS,
+            buckets=observation.buckets,
             prompts=prompts.texts,
-            states=0,
+            states=len(sets[Purpose.STATISTICS]),
+            reconstruction=len(sets[Purpose.RECONSTRUCTION]),
             coverage=reach.figures,
+            balanced=balanced,
             site_coverage=reach.sites,
             random_site_coverage=reach.random_sites,
             prompt_coverage=prompts.coverage,

@@ -25,8 +25,8 @@ class CalibrationManifest:
     ``site_coverage`` how much of its peak each layer reaches; see ``ptq.calibration.coverage``.
     ``random_site_coverage`` is what random sets of the same size reach there. ``prompt_coverage``
     says what the prompts cover of a reference, which covering ones are chosen by, ``prompt_rounds``
-    how the set grew that they were chosen from; see ``ptq.prompts.space``. None of the three says
-    anything of what was chosen, and none is part of the identity.
+    how the set grew that they were chosen from; see ``ptq.prompts.space``. None of the three
+    changes what is measured, and none is part of the identity.
     """
 
     strategy: str

@@ -169,11 +169,13 @@ def calibration_prompts(
         found = choice.audit((), wanted.prompts)
         texts = (*found.prompts, _NULL_PROMPT)
         return CalibrationPrompts(texts=texts, coverage=found.chosen, rounds=found.rounds)
-    drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
-    texts = wanted.texts or tuple(prompt.text for prompt in drawn)
+    if wanted.texts:
+        texts, asked = wanted.texts, (*wanted.texts, _NULL_PROMPT)
+    else:
+        drawn = draw_suite(Suite.CALIBRATION, wanted.prompts, wanted.seed, lexicon)
+        texts = asked = tuple(prompt.text for prompt in drawn)
     try:
         coverage = choice.coverage(texts)
     except ModelError:  # these prompts can do without
         coverage = {}
-    null = (_NULL_PROMPT,) if wanted.texts else ()
-    return CalibrationPrompts(texts=texts + null, coverage=coverage)
+    return CalibrationPrompts(texts=asked, coverage=coverage)
